@@ -1,0 +1,62 @@
+"""Strict base64url and canonical JSON (PROTOCOL.md section 3): each value has exactly one spelling."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Mapping
+
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+# What the last character may be, by length modulo 4, so that the bits it does not use are zero. A second
+# spelling of a signature would pass a check that looks for repeats by the text alone.
+_LAST = {0: frozenset(_ALPHABET), 2: frozenset(_ALPHABET[::16]), 3: frozenset(_ALPHABET[::4])}
+
+
+class EncodingError(ValueError):
+    """Raised when a text is not the one base64url spelling of any bytes."""
+
+
+def is_base64url(text: str) -> bool:
+    """Tell whether `text` is the one spelling of some bytes, without decoding it."""
+    if not text.isascii():
+        return False
+    raw = text.encode("ascii")
+    if raw.translate(None, _ALPHABET):
+        return False
+    last = _LAST.get(len(raw) % 4)
+    return last is not None and (not raw or raw[-1] in last)
+
+
+def decode_base64url(text: str) -> bytes:
+    """Decode base64url without padding (RFC 4648 section 5).
+
+    Raises:
+        EncodingError: a foreign character, padding, an impossible length, or unused bits that are not zero.
+    """
+    if not is_base64url(text):
+        raise EncodingError("not base64url in its one spelling")
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except binascii.Error as error:
+        raise EncodingError("not base64url") from error
+
+
+def encode_base64url(data: bytes) -> str:
+    """Encode bytes as base64url without padding."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def canonical(value: Mapping[str, object]) -> bytes:
+    """Return the canonical JSON of an object: what signatures, labels and digests are made over.
+
+    Raises:
+        ValueError: the object holds NaN or Infinity, which no frame can carry.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def digest(value: Mapping[str, object]) -> bytes:
+    """Return SHA-256 (32 bytes) over the canonical JSON of an object."""
+    return hashlib.sha256(canonical(value)).digest()

@@ -1,0 +1,248 @@
+"""RSA-4096 keys, the identifiers made from them, and the files that private keys rest in.
+
+PROTOCOL.md section 4 (keys) and 4.1 (identifiers). An identifier certifies its own key: whoever holds an id can
+tell the right key from a substitute, and no server needs to be believed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import hashlib
+import os
+import secrets
+import shlex
+import stat
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from crypto.encoding import EncodingError, decode_base64url, encode_base64url
+
+MODULUS_BITS = 4096
+PUBLIC_EXPONENT = 65537
+# A parsed key takes about 8 kB: this is 32 MiB at most, and covers every user of a busy server.
+PARSED_KEYS_KEPT = 4096
+# A PKCS#8 PEM of an RSA-4096 key is 3.3 kB; anything much larger is not one.
+_KEY_FILE_MOST = 64 * 1024
+
+
+class KeyProblem(Exception):
+    """Base of what can be wrong with a key.
+
+    KeyProblem
+     +- BadKey          a public key that section 4 does not allow
+     +- KeyFileError    a private key's file that cannot or must not be used; says what mends it
+         +- WrongPassword   the file is sound, the password is not its own
+    """
+
+
+class BadKey(KeyProblem):
+    """Raised for a public key that is not the one DER encoding of an RSA-4096 key with exponent 65537."""
+
+
+class KeyFileError(KeyProblem):
+    """Raised when a private key's file cannot be read, written or trusted."""
+
+
+class WrongPassword(KeyFileError):
+    """Raised when the password does not open the key file."""
+
+
+class PublicKey:
+    """A public key that has passed section 4: its DER, its text on the wire, and its identifier."""
+
+    __slots__ = ("der", "id", "rsa", "text")
+
+    def __init__(self, key: rsa.RSAPublicKey) -> None:
+        self.rsa = key
+        self.der: bytes = key.public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        self.text: str = encode_base64url(self.der)
+        self.id: str = identifier(self.der)
+
+
+def identifier(der: bytes) -> str:
+    """Return the identifier of a key (section 4.1).
+
+    Args:
+        der: the key as DER SubjectPublicKeyInfo.
+    """
+    return str(uuid.UUID(bytes=hashlib.sha256(der).digest()[:16], version=4))
+
+
+@functools.lru_cache(maxsize=PARSED_KEYS_KEPT)
+def read_public_key(text: str) -> PublicKey:
+    """Parse a public key from its text on the wire, base64url(DER); what has been parsed is kept.
+
+    Raises:
+        BadKey: anything but the one DER encoding of an RSA key of 4,096 bits with exponent 65537.
+    """
+    try:
+        der = decode_base64url(text)
+        key = serialization.load_der_public_key(der)
+    except (EncodingError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise BadKey("not a public key in DER") from error
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise BadKey("not an RSA key")
+    numbers = key.public_numbers()
+    if numbers.n.bit_length() != MODULUS_BITS or numbers.n % 2 == 0 or numbers.e != PUBLIC_EXPONENT:
+        raise BadKey("not an RSA key of 4096 bits with exponent 65537")
+    public = PublicKey(key)
+    if public.der != der:
+        raise BadKey("not the one DER encoding of the key")
+    return public
+
+
+class KeyPair:
+    """A private key with its public half: the identity of a user, a server or an introducer."""
+
+    __slots__ = ("private", "public")
+
+    def __init__(self, private: rsa.RSAPrivateKey) -> None:
+        if private.key_size != MODULUS_BITS or private.public_key().public_numbers().e != PUBLIC_EXPONENT:
+            raise BadKey("not an RSA key of 4096 bits with exponent 65537")
+        self.private = private
+        self.public = PublicKey(private.public_key())
+
+    @property
+    def id(self) -> str:
+        """The identifier that the key certifies."""
+        return self.public.id
+
+    @classmethod
+    def generate(cls) -> KeyPair:
+        """Make a new key; this takes about a second."""
+        return cls(rsa.generate_private_key(PUBLIC_EXPONENT, MODULUS_BITS))
+
+    @classmethod
+    def from_pem(cls, pem: bytes, password: str = "") -> KeyPair:
+        """Read a PKCS#8 PEM; this checks the key's numbers, and takes about 0.2 s.
+
+        Raises:
+            WrongPassword: the password is not the one it was written with, or one is missing or too many.
+            KeyFileError: these bytes are not such a key.
+        """
+        encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in pem
+        if encrypted and not password:
+            raise WrongPassword("the key is protected by a password, and none was given")
+        if password and not encrypted:
+            # Whoever gives a password believes that the key is protected. Do not leave them in that belief.
+            raise WrongPassword("a password was given, but the key is not protected by one")
+        try:
+            private = serialization.load_pem_private_key(pem, password.encode() if password else None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            if encrypted and "password" in str(error).lower():
+                raise WrongPassword("wrong key password") from error
+            raise KeyFileError("not a private key in PKCS#8 PEM") from error
+        if not isinstance(private, rsa.RSAPrivateKey):
+            raise KeyFileError("not an RSA key")
+        try:
+            return cls(private)
+        except BadKey as error:
+            raise KeyFileError(str(error)) from error
+
+    def to_pem(self, password: str = "") -> bytes:
+        """Return the key as PKCS#8 PEM, encrypted when there is a password."""
+        encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+        if password:
+            encryption = serialization.BestAvailableEncryption(password.encode())
+        return self.private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+        )
+
+
+def read_key_file(path: Path, password: str = "") -> KeyPair:
+    """Read a private key, after checking that nobody else could have read or placed it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        WrongPassword: see KeyPair.from_pem.
+        KeyFileError: a symbolic link, not a regular file, readable by others, unreadable, or not a key.
+    """
+    quoted = shlex.quote(str(path))
+    try:
+        # O_NONBLOCK: a FIFO in the key's place must not hang us.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK):
+            raise KeyFileError(
+                f"{path} is a symbolic link, which could lead anywhere; put the key itself there: "
+                f'mv -- "$(readlink -f {quoted})" {quoted}'
+            ) from error
+        raise KeyFileError(f"cannot read {path}: {error.strerror}") from error
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise KeyFileError(f"{path} is not a regular file; move it away: mv -- {quoted} {quoted}.old")
+        if status.st_mode & 0o077:
+            raise KeyFileError(f"{path} can be read or written by others; mend it with: chmod 600 {quoted}")
+        try:
+            pem = file.read(_KEY_FILE_MOST)
+        except OSError as error:
+            raise KeyFileError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        return KeyPair.from_pem(pem, password)
+    except WrongPassword as error:
+        raise WrongPassword(f"{path}: {error}") from error
+    except KeyFileError as error:
+        raise KeyFileError(f"{path}: {error}") from error
+
+
+def write_key_file(path: Path, pair: KeyPair, password: str = "") -> None:
+    """Write a private key to a new file of mode 0600, whole or not at all.
+
+    The file is created with its mode, never changed to it: there is no moment at which others could open it.
+
+    Raises:
+        KeyFileError: the file exists already, or cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(pair.to_pem(password))
+                file.flush()
+                os.fsync(descriptor)
+            os.link(draft, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(draft)
+    except OSError as error:
+        raise KeyFileError(f"cannot write {path}: {error.strerror}") from error
+
+
+def open_key_file(
+    path: Path, password: str | Callable[[bool], str] = "", generate: Callable[[], KeyPair] = KeyPair.generate
+) -> KeyPair:
+    """Read the private key at `path`, or make one there, in a directory of mode 0700.
+
+    Args:
+        path: the key's file.
+        password: the password, or a function that asks for it and is told whether it is a new one.
+        generate: makes the new key; tests pass one that they have already.
+
+    Raises:
+        WrongPassword: the password does not open the key that is there.
+        KeyFileError: the file or its directory cannot or must not be used.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise KeyFileError(f"cannot make the directory {path.parent}: {error.strerror}") from error
+    known = os.path.lexists(path)
+    secret = password if isinstance(password, str) else password(not known)
+    if known:
+        return read_key_file(path, secret)
+    pair = generate()
+    write_key_file(path, pair, secret)
+    return pair

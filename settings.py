@@ -1,0 +1,67 @@
+"""Every limit and timer of PROTOCOL.md that a program acts on, with its default and the reason for it.
+
+Both are plain frozen data, so that tests give a program shorter times and smaller limits without touching it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+
+@dataclass(frozen=True)
+class Timers:
+    """Times in seconds."""
+
+    handshake: float = 10.0  # section 2: from accept to the end of the handshake
+    frame: float = 30.0  # section 2: from the first byte of a frame to its last
+    heartbeat: float = 15.0  # section 6.4: three fit in the time after which a link is dead
+    silence: float = 45.0  # section 6.4: no frame for so long, and the link is dead
+    linger: float = 2.0  # a closing link waits so long for its peer to take the last frames
+    full: float = 10.0  # section 14: an outgoing queue that stays full for so long closes its link
+    connect: float = 10.0  # one attempt to reach an address
+    retry_first: float = 1.0  # section 6.1: back-off, doubling …
+    retry_most: float = 60.0  # … up to this
+    dial_grace: float = 10.0  # section 6.3: how long the greater id waits to be dialled
+    lost_after: float = 45.0  # section 7.1: a server without a link for so long has no users online
+    probe: float = 3.0  # section 5.1: what an old link has to prove that it lives
+    presence: float = 1.0  # section 7.2: PRESENCE at most so often
+    seen: float = 600.0  # section 7.3: how long a gossiped frame is remembered
+    stop: float = 5.0  # an orderly end, all told
+    request: float = 10.0  # a client's wait for its server's answer
+    offer: float = 600.0  # section 10: a person may take so long to accept a file
+    stall: float = 60.0  # section 10: a transfer without a frame for so long has failed
+    busy: float = 1.0  # a sender's pause after SERVER_BUSY
+    farewell: float = 60.0  # at the end of input, a client waits so long for receipts and transfers
+    disk_retry: float = 5.0  # between two attempts to write what could not be written
+
+    def scaled(self, factor: float) -> Timers:
+        """Return the same times, each multiplied by `factor`."""
+        return Timers(**{entry.name: getattr(self, entry.name) * factor for entry in fields(self)})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes in bytes, ages in milliseconds, and counts."""
+
+    queue: int = 8 * 1024 * 1024  # section 14: what one link may have waiting
+    clock_skew: int = 5 * 60 * 1000  # sections 5, 7, 10, 11: how far a clock may be off
+    message_age: int = 24 * 60 * 60 * 1000  # section 8.1: what a sender's server still takes
+    shown_age: int = 8 * 24 * 60 * 60 * 1000  # section 8.1: what a recipient still shows, and how long it remembers
+    membership: int = 7 * 24 * 60 * 60 * 1000  # section 6.2
+    seen: int = 100_000  # gossiped frames remembered: 160 a second for ten minutes, about 20 MB
+    sync_bytes: int = 512 * 1024  # section 7.1: a USER_SYNC frame
+    file_bytes: int = 1024**3  # section 10: a file
+    transfer_window: int = 1024 * 1024  # section 10: ciphertext unacknowledged
+    transfer_ack: int = 256 * 1024  # section 10: ciphertext between two FILE_ACKs
+    transfers: int = 4  # section 10: that a recipient takes at a time …
+    transfers_waiting: int = 64  # … and that may wait for their turn
+    shown: int = 100_000  # messages that a client remembers to have shown: 43 bytes each, and what holds them
+    inbox: int = 1_000  # frames that wait to be shown
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a program is run with."""
+
+    timers: Timers = field(default_factory=Timers)
+    limits: Limits = field(default_factory=Limits)

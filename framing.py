@@ -1,4 +1,4 @@
-"""Frames (PROTOCOL.md section 2): a length, and that many bytes of strict JSON. Bytes in, objects out, no socket."""
+"""Frames (PROTOCOL.md section 2): a length and so many bytes of strict JSON. Bytes in, objects out, no socket."""
 
 from __future__ import annotations
 
@@ -64,6 +64,9 @@ class FrameBuffer:
         Raises:
             LinkError: BAD_FRAME or TOO_LARGE, by the limit in force.
         """
+        if self._data and self._data[0]:
+            # Over 2^24, whatever the other three bytes will be: this is no peer of ours, so do not wait for them.
+            raise LinkError(self.limit.code, "a frame begins with its length")
         if len(self._data) < HEADER_BYTES:
             return None
         length = int.from_bytes(self._data[:HEADER_BYTES], "big")
@@ -156,5 +159,5 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
-def _no_number(text: str) -> NoReturn:
+def _no_number(_text: str) -> NoReturn:
     raise ValueError("not an integer")

@@ -18,7 +18,7 @@ class Timers:
     silence: float = 45.0  # section 6.4: no frame for so long, and the link is dead
     linger: float = 2.0  # a closing link waits so long for its peer to take the last frames
     full: float = 10.0  # section 14: an outgoing queue that stays full for so long closes its link
-    connect: float = 10.0  # one attempt to reach an address
+    connect: float = 4.0  # one attempt to connect; less than `stop`, so that none outlives the program
     retry_first: float = 1.0  # section 6.1: back-off, doubling …
     retry_most: float = 60.0  # … up to this
     dial_grace: float = 10.0  # section 6.3: how long the greater id waits to be dialled
@@ -46,7 +46,7 @@ class Limits:
     queue: int = 8 * 1024 * 1024  # section 14: what one link may have waiting
     clock_skew: int = 5 * 60 * 1000  # sections 5, 7, 10, 11: how far a clock may be off
     message_age: int = 24 * 60 * 60 * 1000  # section 8.1: what a sender's server still takes
-    shown_age: int = 8 * 24 * 60 * 60 * 1000  # section 8.1: what a recipient still shows, and how long it remembers
+    shown_age: int = 8 * 24 * 60 * 60 * 1000  # section 8.1: what a recipient shows and remembers
     membership: int = 7 * 24 * 60 * 60 * 1000  # section 6.2
     seen: int = 100_000  # gossiped frames remembered: 160 a second for ten minutes, about 20 MB
     sync_bytes: int = 512 * 1024  # section 7.1: a USER_SYNC frame

@@ -77,6 +77,7 @@ CAP_MOST: Final = 32  # characters
 TYPE_MOST: Final = 64  # characters
 BROADCAST_MOST: Final = 16 * 1024  # bytes of UTF-8
 SEALED_TEXT_MOST: Final = 43_691  # characters: 64 blocks of 512 bytes as base64url
+VISITED_MOST: Final = 1024  # servers; a longer list is no honest one, and would grow with each hop
 LIST_PAGE_MOST: Final = 1000
 TS_END: Final = 2**53
 NONCE_BYTES: Final = 32
@@ -132,6 +133,10 @@ class Envelope:
     visited: tuple[str, ...]
     raw: bytes
 
+    def to_wire(self) -> dict[str, object]:
+        """Return the six fields as they stand in a frame."""
+        return make_envelope(self.type, self.sender, self.to, self.ts, self.payload, self.sig)
+
     def signed_values(self) -> dict[str, object]:
         """Return what content signatures choose from: the payload, under the envelope's own from, to and ts."""
         return {**self.payload, "from": self.sender, "to": self.to, "ts": self.ts}
@@ -147,7 +152,7 @@ def is_id(value: object) -> bool:
 
 
 def is_ts(value: object) -> bool:
-    """Tell whether a value is a time in milliseconds, 0 < ts < 2^53. (A bool is an int to Python, not to us.)"""
+    """Tell whether a value is a time in milliseconds, 0 < ts < 2^53; a bool is an int to Python alone."""
     return type(value) is int and 0 < value < TS_END
 
 
@@ -162,7 +167,7 @@ def _is_type(value: object) -> bool:
 
 
 def _is_visited(value: object) -> bool:
-    return isinstance(value, list) and all(is_id(entry) for entry in value)
+    return isinstance(value, list) and len(value) <= VISITED_MOST and all(map(is_id, value))
 
 
 _ENVELOPE: Final[tuple[tuple[str, Callable[[object], bool]], ...]] = (
@@ -310,9 +315,7 @@ SHAPES: Final[dict[str, Shape]] = {
     AUTH_CHALLENGE: _shape({"nonce": _is_nonce, "pubkey": _is_text, "after": _COUNT}),
     AUTH_RESPONSE: _shape({"nonce": _is_text, "content_sig": _is_text}),
     ACK: _shape({"msg_ref": _is_text}, status=_is_text, content_sig=_is_text, user_id=is_id),
-    ERROR: _shape(
-        {"code": _is_text}, detail=_is_text, msg_ref=_is_text, file_id=_is_text, user_id=is_id
-    ),
+    ERROR: _shape({"code": _is_text}, detail=_is_text, msg_ref=_is_text, file_id=_is_text, user_id=is_id),
     SERVER_WELCOME: _shape(
         {
             "assigned_id": is_id,
@@ -333,9 +336,7 @@ SHAPES: Final[dict[str, Shape]] = {
     USER_SYNC_REQUEST: _shape({}),
     PRESENCE: _shape({"joined": _is_objects, "left": _is_list}),
     MSG_DIRECT: _shape(_SEALED),
-    SERVER_DELIVER: _shape(
-        {**_SEALED, "user_id": is_id, "sender": is_id}, store=_is_bool, forwarded=_is_bool
-    ),
+    SERVER_DELIVER: _shape({**_SEALED, "user_id": is_id, "sender": is_id}, store=_is_bool, forwarded=_is_bool),
     USER_DELIVER: _shape({**_SEALED, "sender": is_id}),
     MSG_PUBLIC_CHANNEL: _shape({"text": _is_text, "sender_pub": _is_text, "content_sig": _is_text}),
     FILE_START: _shape(
@@ -362,9 +363,7 @@ SHAPES: Final[dict[str, Shape]] = {
     USER_LIST_REQUEST: _shape({"after": _is_page_start, "limit": _between(1, LIST_PAGE_MOST)}),
     USER_LIST: _shape({"users": _is_objects, "total": _COUNT}),
     USER_KEY_REQUEST: _shape({"user_id": is_id}),
-    USER_KEY: _shape(
-        {**_PRESENT, "user_id": is_id, "server_id": is_id, "attach": _is_attachment, "online": _is_bool}
-    ),
+    USER_KEY: _shape({**_PRESENT, "user_id": is_id, "server_id": is_id, "attach": _is_attachment, "online": _is_bool}),
 }
 
 SYNC_ENTRY: Final = _shape({**_PRESENT, "user_id": is_id, "attach": _is_attachment, "online": _is_bool})

@@ -61,9 +61,7 @@ class PublicKey:
 
     def __init__(self, key: rsa.RSAPublicKey) -> None:
         self.rsa = key
-        self.der: bytes = key.public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+        self.der: bytes = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         self.text: str = encode_base64url(self.der)
         self.id: str = identifier(self.der)
 
@@ -153,9 +151,7 @@ class KeyPair:
         encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
         if password:
             encryption = serialization.BestAvailableEncryption(password.encode())
-        return self.private.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
-        )
+        return self.private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
 
 
 def read_key_file(path: Path, password: str = "") -> KeyPair:

@@ -1,0 +1,103 @@
+"""Addresses as people write them: host:port, with IPv4, IPv6 in brackets, and names."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from dataclasses import dataclass
+
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)
+
+
+class AddressError(ValueError):
+    """Raised for a text that is not an address; says what one looks like."""
+
+
+@dataclass(frozen=True, order=True)
+class Address:
+    """A host (an IP address without brackets, or a name) and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether the host stands for every address of the machine, which nobody can connect to."""
+        return is_wildcard(self.host)
+
+
+def is_wildcard(host: str) -> bool:
+    """Tell whether a host is 0.0.0.0, :: or another spelling of them."""
+    if not host:
+        return True
+    try:
+        return ipaddress.ip_address(host.split("%", 1)[0]).is_unspecified
+    except ValueError:
+        return host in ("*", "0")
+
+
+def is_host(host: str) -> bool:
+    """Tell whether a text is an IP address or a well-formed name."""
+    try:
+        ipaddress.ip_address(host.split("%", 1)[0])
+    except ValueError:
+        name = host.removesuffix(".")
+        # A last label of digits alone would be read as a number by resolvers: 0 and 127.1 are addresses to them.
+        labels = name.split(".")
+        return 0 < len(name) <= 253 and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit()
+    return True
+
+
+def read_address(text: str, host: str | None = None, *, any_port: bool = False) -> Address:
+    """Read `host:port`.
+
+    Args:
+        text: what somebody wrote; an IPv6 address in brackets.
+        host: taken when the text is a port alone; None requires a host.
+        any_port: allow port 0, which stands for a free one.
+
+    Raises:
+        AddressError: it is not an address.
+    """
+    text = text.strip()
+    name, colon, number = text.rpartition(":")
+    if not colon and host is not None and text.isdigit():
+        name, number = host, text
+    elif name.startswith("[") and name.endswith("]"):
+        name = name[1:-1]
+        if ":" not in name:
+            raise AddressError(f"{text!r}: only an IPv6 address stands in brackets")
+    elif not colon or ":" in name:
+        raise AddressError(f"{text!r} is not host:port, such as 127.0.0.1:8000 or [::1]:8000")
+    if not is_host(name):
+        raise AddressError(f"{name!r} is not a host")
+    if not (number.isascii() and number.isdigit() and len(number) <= 5):
+        raise AddressError(f"{number!r} is not a port")
+    port = int(number)
+    if not (0 if any_port else 1) <= port <= 65535:
+        raise AddressError(f"{port} is not a port: use {0 if any_port else 1} to 65535")
+    return Address(name, port)
+
+
+def listen(address: Address) -> socket.socket:
+    """Return a listening TCP socket; port 0 takes a free one.
+
+    Raises:
+        OSError: the host cannot be resolved, or the address cannot be bound.
+    """
+    family, kind, protocol, _, where = socket.getaddrinfo(
+        address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+        listener.listen(512)
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -1,0 +1,667 @@
+"""A client without a terminal: attach, ask, send and receive; events come out. A bot is built on this alone.
+
+Three kinds of threads run here. The reader takes the server's frames, and answers questions that wait for them. The
+teller does what takes time or asks questions itself (opening messages, calling `on_event`), one thing after the
+other, so that `on_event` may call every method of Chat. Each file has a thread of its own (see transfers.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import socp
+from addresses import Address
+from contacts import Contact, Contacts, Listed
+from crypto.encoding import EncodingError, decode_base64url, encode_base64url
+from crypto.keys import KeyPair, PublicKey
+from crypto.sealing import SEAL_MOST, OpenError, message_label, open_sealed, seal
+from crypto.signing import (
+    BROADCAST,
+    MESSAGE,
+    RECEIPT,
+    KeySigner,
+    Purpose,
+    message_reference,
+    sign_content,
+    verify_content,
+)
+from errors import (
+    AttachRefused,
+    ChatError,
+    NoAnswer,
+    NotConnected,
+    ServerChanged,
+    TextRefused,
+    UserUnknown,
+)
+from events import (
+    Delivered,
+    Disconnected,
+    Event,
+    Failed,
+    Message,
+    Notice,
+    PresenceChanged,
+    PublicMessage,
+    Stored,
+)
+from framing import FROM_SERVER, decode_frame, encode_frame
+from handshake import Connector, HandshakeRefused
+from host import shake_hands
+from link import Link, Sent
+from messages import check_broadcast
+from origin import check_origin, key_of
+from profiles import Profile
+from settings import Settings
+from socp import USER_NOT_FOUND, Envelope, ProtocolError
+from threads import Alarms, Deadline, Threads
+from transfers import Transfers
+from transport import connect_transport
+from users import read_user
+
+log = logging.getLogger("socp.chat")
+
+CLIENT = "socp-cli/1.0"
+_LIST_PAGE = 500
+
+
+@dataclass
+class _Question:
+    """A question that waits for its answer."""
+
+    expects: str
+    about: str
+    answered: threading.Event = field(default_factory=threading.Event)
+    answer: Envelope | None = None
+    error: ChatError | None = None
+
+
+def _trust_nobody(_pinned: str, _found: str) -> bool:
+    return False
+
+
+class Chat:
+    """One user's connection to one server.
+
+    Args:
+        profile: whose key, pins and names are used.
+        on_event: called with each event, one after the other, in a thread of Chat's.
+        password: of the profile's key; or a function that asks for it and is told whether it is a new one.
+        caps: what the server may send besides; see PROTOCOL.md section 5.1.
+        downloads: where received files are put.
+        settings: timers and limits.
+
+    Raises:
+        KeyFileError: the profile's key cannot be used.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        on_event: Callable[[Event], None],
+        *,
+        password: str | Callable[[bool], str] = "",
+        caps: Sequence[str] = (),
+        downloads: Path = Path("received_files"),
+        settings: Settings | None = None,
+    ) -> None:
+        self._settings = settings if settings is not None else Settings()
+        self._timers = self._settings.timers
+        self._profile = profile
+        self._on_event = on_event
+        self._pair: KeyPair = profile.key_pair(password)
+        self._signer = KeySigner(self._pair)
+        self._caps = list(caps)
+        self.user_id = self._pair.id
+        self._threads = Threads()
+        self._alarms = Alarms()
+        self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue(self._settings.limits.inbox)
+        self._link: Link | None = None
+        self._server: PublicKey | None = None
+        self._teller: threading.Thread | None = None
+        self._leaving = False
+        self._gone = threading.Event()
+        self._settled = threading.Condition()  # guards the three below
+        self._questions: list[_Question] = []
+        self._unconfirmed: OrderedDict[str, str] = OrderedDict()  # msg_ref to the recipient's id
+        self._last_ts = 0
+        # Of the teller alone.
+        self._shown: OrderedDict[str, None] = OrderedDict()
+        self.contacts = Contacts(profile, self._ask_contact, self.users, lambda text: self._emit(Notice(text)))
+        self._transfers = Transfers(
+            self._pair,
+            downloads,
+            self._settings,
+            self._threads,
+            send=self._send,
+            emit=self._emit,
+            settled=self._note_settled,
+        )
+        self._alarms.start()
+        self._threads.start("teller", self._tell_events)
+
+    def __enter__(self) -> Chat:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- the link -----------------------------------------------------------------------------------------------
+
+    def attach(
+        self,
+        address: Address,
+        trust: Callable[[str, str], bool] = _trust_nobody,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Connect to a server and prove who we are (PROTOCOL.md section 5.1).
+
+        Args:
+            address: where the server is.
+            trust: asked with the pinned id and the one found, when they differ; True goes on with the new one.
+            progress: told "hello" when USER_HELLO has been sent.
+
+        Raises:
+            NotConnected: nobody could be reached there.
+            ServerChanged: it is not the server that is pinned for the address.
+            AttachRefused: the server refused us, or broke the protocol.
+        """
+        try:
+            transport = connect_transport(address, self._timers.connect)
+        except OSError as error:
+            raise NotConnected(f"cannot reach a server at {address}: {error.strerror or error}") from error
+        link = Link(
+            transport,
+            FROM_SERVER,
+            settings=self._settings,
+            alarms=self._alarms,
+            threads=self._threads,
+            name="server",
+        )
+        link.expect_handshake(self._timers.handshake)
+        name = self._profile.display_name
+        connector = Connector(
+            self._signer,
+            socp.USER_HELLO,
+            {"client": CLIENT, "meta": {"display_name": name} if name else {}, "caps": self._caps},
+            partial(self._check_pin, address, trust),
+            socp.EVERYONE,
+            self._settings.limits.clock_skew,
+        )
+        try:
+            shake_hands(link, connector, lambda: progress("hello"))
+            assert connector.acceptor is not None
+            if self._profile.pin(address) != connector.acceptor.id:
+                # Only now: whoever answers first with somebody's public key has not proved to have it.
+                self._profile.set_pin(address, connector.acceptor.id)
+                self._emit(Notice(f"the server at {address} is {connector.acceptor.id}; pinned in this profile"))
+        except BaseException as error:
+            link.abort()
+            link.end()
+            if isinstance(error, (HandshakeRefused, ProtocolError)):
+                raise AttachRefused(error.code, error.detail) from error
+            raise
+        link.handshake_done(FROM_SERVER)
+        self._server = connector.acceptor
+        self._link = link
+        self._threads.start("reader", partial(self._read, link))
+        self._beat()
+
+    def _check_pin(self, address: Address, trust: Callable[[str, str], bool], found: PublicKey) -> None:
+        pinned = self._profile.pin(address)
+        if pinned is not None and pinned != found.id and not trust(pinned, found.id):
+            raise ServerChanged(str(address), pinned, found.id)
+
+    @property
+    def server_id(self) -> str:
+        """The id of the server we are attached to, or the empty string."""
+        return self._server.id if self._server is not None else ""
+
+    def _beat(self) -> None:
+        link = self._link
+        if link is not None and not link.closing:
+            link.send(self._frame(socp.HEARTBEAT, socp.EVERYONE, {}))
+            self._alarms.after(self._timers.heartbeat, self._beat)
+
+    def _read(self, link: Link) -> None:
+        reason = "the server closed the connection"
+        try:
+            for frame in link.frames():
+                said = self._take(frame)
+                if said is not None:
+                    reason = said
+        except ProtocolError as error:
+            reason = f"the server broke the protocol: {error}"
+        finally:
+            link.finish()
+            link.end()
+            self._transfers.disconnected()
+            with self._settled:
+                for question in self._questions:
+                    question.error = NotConnected(reason)
+                    question.answered.set()
+                self._settled.notify_all()
+            if not self._leaving:
+                self._emit(Disconnected(reason))
+            self._gone.set()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until the connection is gone; False when that took longer."""
+        return self._gone.wait(seconds)
+
+    def close(self) -> None:
+        """Say goodbye to the server, and end every thread. Harmless when repeated."""
+        self._leaving = True
+        deadline = Deadline(self._timers.stop)
+        self._transfers.stop()
+        if self._link is not None:
+            self._link.finish(self._frame(socp.CTRL_CLOSE, socp.EVERYONE, {"reason": "leaving"}))
+            self._gone.wait(deadline.left())
+        try:
+            self._jobs.put(None, timeout=deadline.left())
+        except queue.Full:
+            log.warning("the handler of events hangs")
+        self._threads.join(deadline)
+        self._alarms.stop()
+
+    # --- what is asked of us ------------------------------------------------------------------------------------
+
+    def users(self) -> list[Listed]:
+        """Return all users online, by id.
+
+        Raises:
+            ChatError: the server does not answer.
+        """
+        found: dict[str, Listed] = {}
+        after = ""
+        while True:
+            answer = self._ask(socp.USER_LIST_REQUEST, {"after": after, "limit": _LIST_PAGE}, socp.USER_LIST)
+            page = [
+                Listed(entry["user_id"], str(entry.get("display_name", "")), str(entry.get("server_id", "")))
+                for entry in answer.payload["users"]
+                if socp.is_id(entry.get("user_id")) and entry["user_id"] > after
+            ]
+            if not page:
+                break
+            found.update({entry.user_id: entry for entry in page})
+            after = page[-1].user_id
+            if len(found) >= answer.payload["total"]:
+                break
+        listed = list(found.values())
+        self.contacts.note_listing(listed)
+        return listed
+
+    def tell(self, to: str, text: str) -> str:
+        """Send a direct message, sealed for its recipient alone.
+
+        Args:
+            to: as Contacts.find takes it.
+            text: at most 28,544 bytes of UTF-8.
+
+        Returns:
+            The message's msg_ref, by which later events call it.
+
+        Raises:
+            ChatError: it was not sent; says why.
+        """
+        plain = _encode(text, SEAL_MOST, "a direct message")
+        recipient = self.contacts.get(self.contacts.find(to))
+        user_id = recipient.user.user_id
+        sealed = seal(recipient.key, plain, message_label(self.user_id, user_id))
+        payload = {"ciphertext": encode_base64url(sealed), "sender_pub": self._pair.public.text}
+        return self._send_signed(socp.MSG_DIRECT, user_id, payload, MESSAGE)
+
+    def tell_all(self, text: str) -> str:
+        """Send a broadcast: signed, and readable by everyone, servers included.
+
+        Args:
+            text: at most 16 kB of UTF-8.
+
+        Returns:
+            Its msg_ref. Nobody confirms a broadcast; an event says if the server refused it.
+
+        Raises:
+            ChatError: it was not sent; says why.
+        """
+        _encode(text, socp.BROADCAST_MOST, "a broadcast")
+        payload = {"text": text, "sender_pub": self._pair.public.text}
+        return self._send_signed(socp.MSG_PUBLIC_CHANNEL, socp.PUBLIC, payload, BROADCAST)
+
+    def send_file(self, to: str, path: Path) -> str:
+        """Send a file, in a thread of its own; events tell how it goes.
+
+        Args:
+            to: as Contacts.find takes it.
+            path: a regular file.
+
+        Returns:
+            The transfer's file_id.
+
+        Raises:
+            ChatError: it cannot be sent; says why.
+        """
+        recipient = self.contacts.get(self.contacts.find(to))
+        return self._transfers.offer(recipient, path)
+
+    @property
+    def outstanding(self) -> int:
+        """How many messages wait for their receipts, and transfers are under way."""
+        with self._settled:
+            return len(self._unconfirmed) + self._transfers.active
+
+    def wait_settled(self, seconds: float) -> bool:
+        """Wait until nothing is outstanding and every event has been handled; False when that took longer."""
+        deadline = Deadline(seconds)
+        while not self._gone.is_set():
+            with self._settled:
+                if not self._settled.wait_for(
+                    lambda: not (self._unconfirmed or self._transfers.active) or self._gone.is_set(),
+                    deadline.left(),
+                ):
+                    return False
+            handled = threading.Event()
+            self._jobs.put(handled.set)
+            if not handled.wait(deadline.left()):
+                return False
+            if not self.outstanding:
+                return True
+        return not self.outstanding
+
+    def _send_signed(self, frame_type: str, to: str, payload: dict[str, str], purpose: Purpose) -> str:
+        with self._settled:
+            # No two of a sender's messages have the same time: their order is the order they were sent in.
+            self._last_ts = ts = max(socp.now_ms(), self._last_ts + 1)
+        values = {**payload, "from": self.user_id, "to": to, "ts": ts}
+        content_sig = sign_content(self._signer, purpose, values)
+        msg_ref = message_reference(content_sig)
+        if purpose is MESSAGE:
+            with self._settled:
+                self._unconfirmed[msg_ref] = to
+        try:
+            self._send(frame_type, to, {**payload, "content_sig": content_sig}, ts)
+        except ChatError:
+            self._settle(msg_ref)
+            raise
+        return msg_ref
+
+    def _send(
+        self, frame_type: str, to: str, payload: dict[str, object] | dict[str, str], ts: int | None = None
+    ) -> None:
+        """Send a frame of ours, waiting while the server takes no more.
+
+        Raises:
+            NotConnected: it cannot be sent.
+        """
+        link = self._link
+        if link is None or link.closing:
+            raise NotConnected("not connected to a server")
+        frame = self._frame(frame_type, to, payload, ts)
+        while (sent := link.send(frame)) is Sent.FULL:
+            if not link.wait_until_drained(self._timers.silence):
+                raise NotConnected("the server takes nothing any more")
+        if sent is Sent.CLOSED:
+            raise NotConnected("not connected to a server any more")
+
+    def _frame(
+        self, frame_type: str, to: str, payload: dict[str, object] | dict[str, str], ts: int | None = None
+    ) -> bytes:
+        ts = socp.now_ms() if ts is None else ts
+        return encode_frame(socp.make_envelope(frame_type, self.user_id, to, ts, payload))
+
+    # --- questions ----------------------------------------------------------------------------------------------
+
+    def _ask(self, frame_type: str, payload: dict[str, object], expects: str, about: str = "") -> Envelope:
+        question = _Question(expects, about)
+        with self._settled:
+            self._questions.append(question)
+        try:
+            self._send(frame_type, self.server_id, payload)
+            if not question.answered.wait(self._timers.request):
+                raise NoAnswer(f"the server did not answer within {self._timers.request:g} s; try again")
+        finally:
+            with self._settled:
+                self._questions.remove(question)
+        if question.error is not None:
+            raise question.error
+        assert question.answer is not None
+        return question.answer
+
+    def _ask_contact(self, user_id: str) -> Contact:
+        answer = self._ask(socp.USER_KEY_REQUEST, {"user_id": user_id}, socp.USER_KEY, user_id)
+        payload = answer.payload
+        newest = socp.now_ms() + self._settings.limits.clock_skew
+        try:
+            user, key = read_user(payload, payload["server_id"], online=payload["online"], newest=newest)
+        except ProtocolError as error:
+            raise ChatError(f"refused: the server's answer about {user_id} is not proved ({error.code})") from error
+        return Contact(user, key)
+
+    def _answer(self, envelope: Envelope, about: str = "") -> None:
+        with self._settled:
+            for question in self._questions:
+                if question.expects == envelope.type and question.about == about and question.answer is None:
+                    question.answer = envelope
+                    question.answered.set()
+                    return
+
+    def _answer_with_error(self, code: str, detail: str, about: str) -> bool:
+        text = f"{code}: {detail}" if detail else code
+        error: ChatError = UserUnknown(text) if code == USER_NOT_FOUND else ChatError(text)
+        with self._settled:
+            for question in self._questions:
+                if question.error is None and question.answer is None and about in ("", question.about):
+                    question.error = error
+                    question.answered.set()
+                    return True
+        return False
+
+    # --- what the server sends ----------------------------------------------------------------------------------
+
+    def _take(self, frame: bytes) -> str | None:
+        """Take one frame, in the reader's thread; what is wrong with it is logged, and harms nothing.
+
+        Returns:
+            Why the server closes, if it says so.
+        """
+        try:
+            envelope = socp.read_envelope(decode_frame(frame), frame)
+            if envelope.type not in socp.SHAPES:
+                log.info("the server sent a frame of an unknown type; passed over")
+                return None
+            socp.check_payload(envelope)
+            return self._sort(envelope)
+        except socp.LinkError:
+            raise
+        except ProtocolError as error:
+            log.warning("a wrong frame was passed over: %s", error)
+            return None
+
+    def _sort(self, envelope: Envelope) -> str | None:
+        assert self._server is not None
+        if envelope.sender != self._server.id:
+            self._sort_users(envelope)
+            return None
+        if envelope.to not in (self.user_id, socp.EVERYONE):
+            raise ProtocolError(socp.NOT_ALLOWED, "a frame for somebody else")
+        check_origin(envelope, self._server)
+        payload = envelope.payload
+        if envelope.type == socp.USER_DELIVER:
+            self._jobs.put(partial(self._take_message, envelope))
+        elif envelope.type == socp.USER_LIST:
+            self._answer(envelope)
+        elif envelope.type == socp.USER_KEY:
+            self._answer(envelope, payload["user_id"])
+        elif envelope.type == socp.HEARTBEAT and payload.get("probe"):
+            assert self._link is not None
+            self._link.send(self._frame(socp.HEARTBEAT, envelope.sender, {}))
+        elif envelope.type == socp.ERROR:
+            self._take_error(envelope)
+        elif envelope.type == socp.ACK and payload.get("status") == "stored":
+            with self._settled:
+                to = self._unconfirmed.get(payload["msg_ref"])
+            if to is not None:
+                self._emit(Stored(payload["msg_ref"], to))
+        elif envelope.type == socp.PRESENCE:
+            joined = tuple(entry["user_id"] for entry in payload["joined"] if socp.is_id(entry.get("user_id")))
+            self._emit(PresenceChanged(joined, tuple(filter(socp.is_id, payload["left"]))))
+        elif envelope.type == socp.CTRL_CLOSE:
+            assert self._link is not None
+            self._link.finish()
+            return f"the server says: {payload['reason']}"
+        return None
+
+    def _sort_users(self, envelope: Envelope) -> None:
+        if envelope.type == socp.MSG_PUBLIC_CHANNEL:
+            self._jobs.put(partial(self._take_broadcast, envelope))
+        elif envelope.to != self.user_id:
+            raise ProtocolError(socp.NOT_ALLOWED, "a frame for somebody else")
+        elif envelope.type == socp.ACK:
+            self._jobs.put(partial(self._take_receipt, envelope))
+        elif envelope.type == socp.FILE_START:
+            self._jobs.put(partial(self._transfers.take_start, envelope))
+        elif envelope.type in socp.FILE_FRAMES:
+            self._transfers.take(envelope)
+        else:
+            raise ProtocolError(socp.NOT_ALLOWED, f"{envelope.type} from somebody who is not our server")
+
+    def _take_error(self, envelope: Envelope) -> None:
+        payload = envelope.payload
+        code, detail = payload["code"], str(payload.get("detail", ""))
+        if "file_id" in payload:
+            self._transfers.take_error(payload["file_id"], code, detail)
+        elif "msg_ref" in payload:
+            with self._settled:
+                to = self._unconfirmed.get(payload["msg_ref"], socp.PUBLIC)
+            self._emit(Failed(payload["msg_ref"], to, code, detail))
+            self._settle(payload["msg_ref"])
+        elif not self._answer_with_error(code, detail, payload.get("user_id", "")):
+            self._emit(Notice(f"the server answered {code}: {detail}"))
+
+    def _settle(self, msg_ref: str) -> None:
+        """Note that the fate of a message is known, and its event is on its way."""
+        with self._settled:
+            self._unconfirmed.pop(msg_ref, None)
+            self._settled.notify_all()
+
+    def _note_settled(self) -> None:
+        with self._settled:
+            self._settled.notify_all()
+
+    # --- the teller ---------------------------------------------------------------------------------------------
+
+    def _tell_events(self) -> None:
+        self._teller = threading.current_thread()
+        while (job := self._jobs.get()) is not None:
+            try:
+                job()
+            except ChatError as error:
+                log.info("%s", error)
+            except Exception:
+                # Ours or the caller's bug; the events behind it are still told.
+                log.critical("an event was not handled", exc_info=True)
+
+    def _emit(self, event: Event) -> None:
+        if threading.current_thread() is self._teller:
+            self._on_event(event)  # to queue it could mean to wait for ourselves
+        else:
+            self._jobs.put(partial(self._on_event, event))
+
+    def _take_message(self, envelope: Envelope) -> None:
+        """Check a direct message in the order of section 8.1, show it once, and confirm it."""
+        payload, sender = envelope.payload, envelope.payload["sender"]
+        msg_ref = message_reference(payload["content_sig"])
+        key = key_of_sender(payload["sender_pub"], sender)
+        if key is None:
+            log.warning("a message whose key is not its sender's was passed over")
+            return
+        if msg_ref not in self._shown:
+            text = self._open(envelope, key)
+            if text is None:
+                log.warning("a message from %s cannot be verified or opened", sender)
+                self._confirm(sender, msg_ref, "failed")
+                return
+            self._on_event(Message(sender, self.contacts.name_of(sender), text, envelope.ts))
+            self._remember(msg_ref)
+        self._confirm(sender, msg_ref, "delivered")
+
+    def _open(self, envelope: Envelope, key: PublicKey) -> str | None:
+        payload, sender = envelope.payload, envelope.payload["sender"]
+        if socp.now_ms() - envelope.ts > self._settings.limits.shown_age:
+            return None
+        values = {**payload, "from": sender, "to": self.user_id, "ts": envelope.ts}
+        if not verify_content(key, MESSAGE, values, payload["content_sig"]):
+            return None
+        try:
+            sealed = decode_base64url(payload["ciphertext"])
+            return open_sealed(self._pair, sealed, message_label(sender, self.user_id)).decode("utf-8")
+        except (EncodingError, OpenError, UnicodeDecodeError):
+            return None
+
+    def _remember(self, msg_ref: str) -> None:
+        self._shown[msg_ref] = None
+        if len(self._shown) > self._settings.limits.shown:
+            self._shown.popitem(last=False)
+
+    def _confirm(self, to: str, msg_ref: str, status: str) -> None:
+        ts = socp.now_ms()
+        values = {"msg_ref": msg_ref, "status": status, "from": self.user_id, "to": to, "ts": ts}
+        content_sig = sign_content(self._signer, RECEIPT, values)
+        self._send(socp.ACK, to, {"msg_ref": msg_ref, "status": status, "content_sig": content_sig}, ts)
+
+    def _take_receipt(self, envelope: Envelope) -> None:
+        """Believe a receipt only with the recipient's signature: no server can forge a delivery."""
+        payload = envelope.payload
+        with self._settled:
+            to = self._unconfirmed.get(payload["msg_ref"])
+        if to is None or to != envelope.sender:
+            return
+        key = self.contacts.get(to).key
+        if not verify_content(key, RECEIPT, envelope.signed_values(), str(payload.get("content_sig", ""))):
+            log.warning("a receipt that %s has not signed was passed over", to)
+            return
+        if payload.get("status") == "delivered":
+            self._on_event(Delivered(payload["msg_ref"], to))
+        else:
+            self._on_event(Failed(payload["msg_ref"], to, "failed", "the recipient could not open or verify it"))
+        self._settle(payload["msg_ref"])
+
+    def _take_broadcast(self, envelope: Envelope) -> None:
+        msg_ref = message_reference(envelope.payload["content_sig"])
+        fresh = abs(envelope.ts - socp.now_ms()) <= self._settings.limits.clock_skew
+        if envelope.to != socp.PUBLIC or not fresh or msg_ref in self._shown or envelope.sender == self.user_id:
+            return
+        try:
+            check_broadcast(envelope)
+        except ProtocolError as error:
+            log.warning("a broadcast was passed over: %s", error)
+            return
+        self._remember(msg_ref)
+        name = self.contacts.name_of(envelope.sender)
+        self._on_event(PublicMessage(envelope.sender, name, envelope.payload["text"], envelope.ts))
+
+
+def key_of_sender(text: str, sender: str) -> PublicKey | None:
+    """Return a sender's key from its own frame; None when it is not the one of the sender's id."""
+    try:
+        return key_of(text, sender)
+    except ProtocolError:
+        return None
+
+
+def _encode(text: str, most: int, what: str) -> bytes:
+    if not text:
+        raise TextRefused("there is no text to send")
+    try:
+        plain = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise TextRefused("that is not text in UTF-8") from error
+    if len(plain) > most:
+        raise TextRefused(f"{len(plain):,} bytes are too long: {what} holds at most {most:,}; nothing was sent")
+    return plain

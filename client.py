@@ -1,0 +1,386 @@
+"""A SOCP client for the terminal: /list, /tell, /all and /file (PROTOCOL.md sections 5.1 and 16).
+
+python client.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import selectors
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import socp
+from addresses import Address, AddressError, read_address
+from chat import Chat
+from console import complain, say, speak_utf8, start_logging
+from crypto.keys import KeyFileError, WrongPassword
+from errors import AttachRefused, ChatError, NotConnected, ServerChanged
+from events import (
+    Delivered,
+    Disconnected,
+    Event,
+    Failed,
+    FileDone,
+    FileFailed,
+    FileStarted,
+    Message,
+    Notice,
+    PublicMessage,
+    Stored,
+)
+from profiles import DEFAULT_PROFILE, Profile, ProfileError, open_profile
+from programs import StartError, prepare_process, run_program
+from settings import Settings
+
+LOST_CONNECTION = 3  # the exit code
+
+_HELP = """\
+/list                     who is online: id, name, server
+/tell <user> <message>    a message that <user> alone can read
+/all <message>            a message that everyone can read, servers included
+/file <user> <path>       a file that <user> alone can read
+/help                     this
+/quit                     leave
+A <user> is an id, a beginning of one (4 characters or more), or a display name ("in quotes" if it has spaces)."""
+
+
+class Told(BaseException):
+    """Raised in the main thread when a signal tells the program to end."""
+
+
+class Lines:
+    """Standard input, line by line, whatever it is: a terminal, a pipe or a file.
+
+    The wait for a line can be woken from another thread, which no read of Python's own can.
+    """
+
+    def __init__(self) -> None:
+        self.is_terminal = sys.stdin is not None and sys.stdin.isatty()
+        self._descriptor = sys.stdin.fileno() if sys.stdin is not None else -1
+        self._woken, self._wake = socket.socketpair()
+        self._rest = b""
+        self._ended = self._descriptor < 0
+
+    def wake(self) -> None:
+        """Have `next` raise InterruptedError, now or when it is next called."""
+        self._wake.send(b"\0")
+
+    def next(self) -> str | None:
+        """Return the next line without its end; None at the end of input.
+
+        Raises:
+            InterruptedError: `wake` was called.
+        """
+        while b"\n" not in self._rest and not self._ended:
+            self._wait()
+            try:
+                data = os.read(self._descriptor, 65_536)
+            except OSError:
+                data = b""  # the other end of a terminal is gone
+            self._ended = not data
+            self._rest += data
+        line, newline, self._rest = self._rest.partition(b"\n")
+        if not line and not newline:
+            return None
+        return line.decode("utf-8", errors="surrogateescape").removesuffix("\r")
+
+    def _wait(self) -> None:
+        # select alone works with terminals, pipes and files on every system.
+        with selectors.SelectSelector() as selector:
+            selector.register(self._woken, selectors.EVENT_READ)
+            selector.register(self._descriptor, selectors.EVENT_READ)
+            ready = [key.fileobj for key, _ in selector.select()]
+        if self._woken in ready:
+            raise InterruptedError
+
+
+class Terminal:
+    """Turns lines into calls of Chat, and its events into lines."""
+
+    def __init__(self, arguments: argparse.Namespace, settings: Settings) -> None:
+        self._arguments = arguments
+        self._settings = settings
+        self._lines = Lines()
+        self._chat: Chat | None = None
+        self._failures = 0
+        self._lost = threading.Event()
+
+    def run(self) -> int:
+        """Run the client from its first question to its end; returns the exit code.
+
+        Raises:
+            StartError: it could not begin.
+        """
+        address: Address = self._arguments.server or self._ask_address()
+        try:
+            with open_profile(self._arguments.profile, self._arguments.data_dir) as profile:
+                return self._run_with(profile, address)
+        except ProfileError as error:
+            raise StartError(str(error)) from error
+
+    def _run_with(self, profile: Profile, address: Address) -> int:
+        if self._arguments.profile is None and profile.name != DEFAULT_PROFILE:
+            say(f"[Profile] {DEFAULT_PROFILE} is in use by another client; this one is {profile.name}")
+        if self._arguments.name is not None:
+            profile.set_display_name(self._arguments.name)
+        try:
+            chat = Chat(
+                profile,
+                self._show,
+                password=self._ask_password,
+                downloads=self._arguments.downloads,
+                settings=self._settings,
+            )
+        except WrongPassword as error:
+            raise StartError(f"{error} (it is taken from $CHAT_KEY_PASSWORD, or asked for)") from error
+        except KeyFileError as error:
+            raise StartError(str(error)) from error
+        self._chat = chat
+        try:
+            try:
+                self._attach(chat, address)
+                return self._converse(chat)
+            except Told as told:
+                return int(told.args[0])
+        finally:
+            # What was told to end is ending: nothing more can hurry it.
+            for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(ending, signal.SIG_IGN)
+            chat.close()
+
+    # --- beginning ----------------------------------------------------------------------------------------------
+
+    def _ask_address(self) -> Address:
+        while True:
+            answer = self._ask("Server port: ")
+            if answer is None:
+                raise StartError("no server was named; give its port here, or --server host:port")
+            try:
+                return read_address(answer, "127.0.0.1")
+            except AddressError as error:
+                if not self._lines.is_terminal:
+                    raise StartError(str(error)) from error
+                say(str(error))
+
+    def _ask(self, question: str) -> str | None:
+        say(question, end="" if self._lines.is_terminal else "\n")
+        return self._lines.next()
+
+    def _ask_password(self, new: bool) -> str:
+        given = os.environ.get("CHAT_KEY_PASSWORD")
+        if given is not None or not self._lines.is_terminal:
+            return given or ""
+        try:
+            password = getpass.getpass("Key password (empty for none): ")
+            if new and password and getpass.getpass("The same again: ") != password:
+                raise StartError("the two passwords differ; no key was made")
+        except EOFError as error:
+            raise StartError("no password was given") from error
+        return password
+
+    def _attach(self, chat: Chat, address: Address) -> None:
+        try:
+            chat.attach(address, self._trust, lambda _: say("[Hello] Sent USER_HELLO (pubkey attached)"))
+        except ServerChanged as error:
+            raise StartError(
+                f"refused: {error}. Somebody may be in the middle. If you know that it was replaced, go on with "
+                f"--trust-server {error.found}"
+            ) from error
+        except (AttachRefused, NotConnected) as error:
+            raise StartError(str(error)) from error
+        say(f"[Me] user_id = {chat.user_id}")
+
+    def _trust(self, pinned: str, found: str) -> bool:
+        if self._arguments.trust_server == found:
+            return True
+        if not self._lines.is_terminal:
+            return False
+        say("[Server] This is not the server that was here before!")
+        say(f"[Server]   before: {pinned}")
+        say(f"[Server]   now:    {found}")
+        return (self._ask('Type "yes" to trust the new one from now on: ') or "").strip() == "yes"
+
+    # --- commands -----------------------------------------------------------------------------------------------
+
+    def _converse(self, chat: Chat) -> int:
+        commands: dict[str, Callable[[Chat, str], None]] = {
+            "/list": self._list,
+            "/tell": self._tell,
+            "/all": self._tell_all,
+            "/file": self._send_file,
+            "/help": lambda _chat, _rest: _show_help(),
+        }
+        if self._lines.is_terminal:
+            say("[Help] /list, /tell <user> <message>, /all <message>, /file <user> <path>, /help, /quit")
+        try:
+            while (line := self._lines.next()) is not None:
+                word, _, rest = line.strip().partition(" ")
+                if word == "/quit":
+                    return self._leave(chat)
+                if not word:
+                    continue
+                self._do(chat, commands.get(word), word, rest.lstrip())
+        except InterruptedError:
+            return LOST_CONNECTION
+        if not chat.wait_settled(self._settings.timers.farewell) and not self._lost.is_set():
+            self._complain(f"{chat.outstanding} message(s) or file(s) were not confirmed in time")
+        return LOST_CONNECTION if self._lost.is_set() else min(self._failures, 1)
+
+    def _do(self, chat: Chat, command: Callable[[Chat, str], None] | None, word: str, rest: str) -> None:
+        if command is None:
+            self._complain(f"{word} is no command; /help shows what there is")
+            return
+        try:
+            command(chat, rest)
+        except ChatError as error:
+            if not self._lost.is_set():
+                self._complain(str(error))
+
+    def _complain(self, text: str) -> None:
+        self._failures += 1
+        say(f"[Error] {text}")
+
+    def _leave(self, chat: Chat) -> int:
+        if chat.outstanding:
+            say(f"[Note] {chat.outstanding} message(s) or file(s) were not confirmed yet")
+        return 0
+
+    def _list(self, chat: Chat, _rest: str) -> None:
+        users = chat.users()
+        say(f"[List] {len(users)} online")
+        for user in users:
+            me = "  (you)" if user.user_id == chat.user_id else ""
+            say(f"  {user.user_id}  {user.name or '-'}  {user.server_id}{me}")
+
+    def _tell(self, chat: Chat, rest: str) -> None:
+        user, message = _split(rest)
+        if not user or not message:
+            self._complain("usage: /tell <user> <message>")
+            return
+        chat.tell(user, message)
+
+    def _tell_all(self, chat: Chat, rest: str) -> None:
+        if not rest:
+            self._complain("usage: /all <message>")
+            return
+        chat.tell_all(rest)
+
+    def _send_file(self, chat: Chat, rest: str) -> None:
+        user, path = _split(rest)
+        if not user or not path:
+            self._complain("usage: /file <user> <path>")
+            return
+        chat.send_file(user, Path(path.strip()).expanduser())
+
+    # --- events -------------------------------------------------------------------------------------------------
+
+    def _show(self, event: Event) -> None:
+        """Print an event; runs in Chat's thread for that."""
+        assert self._chat is not None
+        if isinstance(event, Message):
+            say(f"[DM from {self._chat.contacts.label(event.sender, event.name)}] {event.text}")
+        elif isinstance(event, PublicMessage):
+            say(f"[All] {self._chat.contacts.label(event.sender, event.name)}: {event.text}")
+        elif isinstance(event, Delivered):
+            say(f"[DM to {self._label(event.to)}] delivered")
+        elif isinstance(event, Stored):
+            say(f"[DM to {self._label(event.to)}] stored until the user is back")
+        elif isinstance(event, Failed):
+            self._failures += 1
+            where = "All" if event.to == socp.PUBLIC else f"DM to {self._label(event.to)}"
+            say(f"[{where}] failed: {event.code}: {event.reason}")
+        elif isinstance(event, FileStarted):
+            doing = "receiving" if event.incoming else "sending"
+            say(f"{self._file(event)} {doing} {event.name} ({event.size:,} bytes)")
+        elif isinstance(event, FileDone):
+            done = f"saved {event.path}" if event.incoming else f"{event.name} delivered"
+            say(f"{self._file(event)} {done} ({event.size:,} bytes)")
+        elif isinstance(event, FileFailed):
+            self._failures += not event.incoming
+            say(f"{self._file(event)} {event.name} failed: {event.reason}")
+        elif isinstance(event, Notice):
+            say(f"[Note] {event.text}")
+        elif isinstance(event, Disconnected):
+            say(f"[Server] connection lost: {event.reason}")
+            self._lost.set()
+            self._lines.wake()
+
+    def _label(self, user_id: str) -> str:
+        assert self._chat is not None
+        return self._chat.contacts.label(user_id, self._chat.contacts.name_of(user_id))
+
+    def _file(self, event: FileStarted | FileDone | FileFailed) -> str:
+        return f"[File {'from' if event.incoming else 'to'} {self._label(event.peer)}]"
+
+
+def _split(rest: str) -> tuple[str, str]:
+    """Cut a command's rest into the user, who may stand in quotes, and what follows."""
+    if rest.startswith('"') and '"' in rest[1:]:
+        user, _, text = rest[1:].partition('"')
+        return user, text.lstrip()
+    user, _, text = rest.partition(" ")
+    return user, text.lstrip()
+
+
+def _show_help() -> None:
+    for line in _HELP.splitlines():
+        say(line)
+
+
+def _server_argument(text: str) -> Address:
+    try:
+        return read_address(text, "127.0.0.1")
+    except AddressError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Chat through a SOCP server.", allow_abbrev=False)
+    parser.add_argument("--server", type=_server_argument, metavar="HOST:PORT", help="asked for if not given")
+    parser.add_argument("--profile", metavar="NAME", help="whose key and pins to use (default: the next free default)")
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="where profiles are kept (default: $XDG_DATA_HOME/socp/profiles)"
+    )
+    parser.add_argument("--name", metavar="DISPLAY", help="the display name to go by; kept in the profile")
+    parser.add_argument(
+        "--downloads",
+        type=Path,
+        default=Path("received_files"),
+        metavar="DIR",
+        help="where received files are put (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--trust-server", metavar="ID", help="go on with this server where another one was pinned before"
+    )
+    return parser.parse_args(argv)
+
+
+def _raise_told(code: int, *_: object) -> None:
+    raise Told(code)
+
+
+def main(argv: Sequence[str] | None = None, settings: Settings | None = None) -> int:
+    """Run a client; returns the exit code: 0, 1 if something failed, 3 if the connection was lost."""
+    arguments = _arguments(argv)
+    speak_utf8()
+    start_logging("WARNING")
+    prepare_process()
+    signal.signal(signal.SIGINT, lambda *_: _raise_told(130))
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda *_: _raise_told(0))
+    try:
+        return run_program("Client", Terminal(arguments, settings or Settings()).run)
+    except Told as told:
+        complain("")
+        return int(told.args[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

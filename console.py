@@ -1,0 +1,81 @@
+"""The one door through which text from outside reaches a terminal or a log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import unicodedata
+
+# Shown as escapes: whatever moves the cursor, recolours, reorders or hides text. `Cf` holds the bidi overrides;
+# the few of its characters that scripts and emoji cannot be written without are let through.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_NEEDED = frozenset("\u200c\u200d\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u08e2")
+
+
+def visible(text: str) -> str:
+    r"""Return `text` with each control character and bidi override made visible, as `\x1b` or `\u202e`.
+
+    A line break is one of them: without that, a message could forge the line of another sender below its own.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    if unicodedata.category(character) not in _HIDDEN or character in _NEEDED:
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
+
+class VisibleFormatter(logging.Formatter):
+    """Formats a log record on one line, with everything in it made visible."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one safe line."""
+        return visible(super().format(record))
+
+    def formatException(self, ei: object) -> str:  # noqa: N802 - the name is logging's
+        """Return the exception alone: no traceback reaches a user, and `visible` keeps it on the line."""
+        error = ei[1] if isinstance(ei, tuple) else None
+        where = error.__traceback__ if isinstance(error, BaseException) else None
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        place = f" at {where.tb_frame.f_code.co_name}:{where.tb_lineno}" if where is not None else ""
+        return f"{type(error).__name__}: {error}{place}"
+
+
+def start_logging(level: str) -> None:
+    """Send the log to standard error.
+
+    Args:
+        level: a name of logging's, such as INFO.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(VisibleFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def speak_utf8() -> None:
+    """Let text that the terminal's encoding lacks come out escaped rather than as an error."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+_speaking = threading.Lock()  # guards standard output: a line of one thread never stands inside another's
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Print a line, made visible, at once."""
+    with _speaking:
+        sys.stdout.write(visible(text) + end)
+        sys.stdout.flush()
+
+
+def complain(text: str) -> None:
+    """Print an error on standard error, made visible."""
+    sys.stderr.write(visible(text) + "\n")
+    sys.stderr.flush()

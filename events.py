@@ -1,0 +1,146 @@
+"""What happens to a client: what chat.Chat tells whoever uses it. The text in them is raw: show it with `visible`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Message:
+    """A direct message was received, and its sender verified.
+
+    Attributes:
+        sender: the id of its sender.
+        name: the display name that the sender has signed, or the empty string.
+        text: what it says.
+        ts: Unix ms, by the sender's clock.
+    """
+
+    sender: str
+    name: str
+    text: str
+    ts: int
+
+
+@dataclass(frozen=True)
+class PublicMessage:
+    """A broadcast was received, and its sender verified; the fields are those of Message."""
+
+    sender: str
+    name: str
+    text: str
+    ts: int
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """The recipient has signed that a message of ours was shown to it."""
+
+    msg_ref: str
+    to: str
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A server keeps a message of ours until its recipient comes back."""
+
+    msg_ref: str
+    to: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A message of ours was not delivered.
+
+    Attributes:
+        to: the recipient's id; "public" for a broadcast.
+        code: an error code of PROTOCOL.md section 13.
+        reason: for people.
+    """
+
+    msg_ref: str
+    to: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FileStarted:
+    """A file begins to arrive, or the recipient has accepted ours.
+
+    Attributes:
+        peer: the id of the other end.
+        size: bytes.
+    """
+
+    file_id: str
+    peer: str
+    name: str
+    size: int
+    incoming: bool
+
+
+@dataclass(frozen=True)
+class FileDone:
+    """A file has arrived whole, and its hash is right; `path` is where it was saved, or what was sent."""
+
+    file_id: str
+    peer: str
+    name: str
+    size: int
+    incoming: bool
+    path: Path
+
+
+@dataclass(frozen=True)
+class FileFailed:
+    """A file was not transferred. Nothing is left of it at the recipient."""
+
+    file_id: str
+    peer: str
+    name: str
+    incoming: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class PresenceChanged:
+    """Users came or went; for clients with the cap "presence" alone.
+
+    Attributes:
+        joined: ids of users.
+        left: ids of users.
+    """
+
+    joined: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that the user should know."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Disconnected:
+    """The connection to the server is gone, and was not closed by us."""
+
+    reason: str
+
+
+Event = (
+    Message
+    | PublicMessage
+    | Delivered
+    | Stored
+    | Failed
+    | FileStarted
+    | FileDone
+    | FileFailed
+    | PresenceChanged
+    | Notice
+    | Disconnected
+)

@@ -1,0 +1,285 @@
+"""A SOCP introducer: admits servers to the network, and tells each who is there (PROTOCOL.md section 6.1).
+
+python introducer.py --port 8000
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import secrets
+import sys
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import socp
+from addresses import Address
+from console import say, speak_utf8, start_logging
+from crypto.keys import KeyFileError, PublicKey, WrongPassword, open_key_file
+from crypto.signing import KeySigner, Signer
+from handshake import Acceptor, Proof
+from host import Handler, Host
+from link import Link
+from membership import Membership, check_announce, check_host, issue
+from origin import Origin, check_origin, gossip
+from programs import (
+    StartError,
+    hold_signals,
+    own_directory,
+    port_argument,
+    prepare_process,
+    run_program,
+    run_until_told,
+)
+from routing import SeenCache
+from settings import Settings
+from socp import NOT_ALLOWED, SERVER_HELLO_JOIN, Envelope, ProtocolError
+from threads import Deadline
+
+log = logging.getLogger("socp.introducer")
+
+# What the memberships in SERVER_WELCOME may take, so that the whole of it fits a frame.
+_SERVERS_BYTES = 900_000
+
+
+class Introducer:
+    """A running introducer.
+
+    Args:
+        signer: its identity.
+        settings: timers and limits.
+        allowed: the ids of the servers that may join; None for any.
+    """
+
+    def __init__(self, signer: Signer, settings: Settings, allowed: frozenset[str] | None) -> None:
+        self._origin = Origin(signer)
+        self._settings = settings
+        self._allowed = allowed
+        self._pins = {signer.public.id: signer.public}
+        self._seen = SeenCache(settings.limits.seen, settings.timers.seen)
+        self._lock = threading.Lock()  # guards _servers
+        self._servers: dict[str, tuple[Link, Membership]] = {}
+        self.host = Host(
+            self._origin,
+            settings,
+            check_hello=self._check_hello,
+            last_attachment=lambda _: 0,
+            serve=self._serve,
+        )
+
+    def start(self) -> None:
+        """Start to accept. `host.bind` has been called."""
+        self.host.threads.start("heartbeat", self._run_heartbeat)
+        self.host.start()
+
+    def stop(self) -> None:
+        """End everything in an orderly way, within `timers.stop`."""
+        self.host.stop(Deadline(self._settings.timers.stop))
+
+    def _run_heartbeat(self) -> None:
+        while not self.host.stopping.wait(self._settings.timers.heartbeat):
+            for server_id, link in self._links().items():
+                link.send(self._origin.frame(socp.HEARTBEAT, server_id, {}))
+
+    def _links(self) -> dict[str, Link]:
+        with self._lock:
+            return {server_id: link for server_id, (link, _) in self._servers.items()}
+
+    def _check_hello(self, hello: str, key: PublicKey, payload: Mapping[str, Any]) -> None:
+        if hello != SERVER_HELLO_JOIN:
+            raise ProtocolError(NOT_ALLOWED, "this is an introducer; it takes servers that join, and nobody else")
+        if self._allowed is not None and key.id not in self._allowed:
+            raise ProtocolError(NOT_ALLOWED, f"{key.id} is not on this introducer's list of admitted servers")
+        check_host(payload["host"])
+
+    def _serve(self, link: Link, acceptor: Acceptor, proof: Proof) -> None:
+        address = Address(proof.payload["host"], proof.payload["port"])
+        lifetime = self._settings.limits.membership
+        membership = issue(self._origin.signer, proof.key, address, socp.now_ms(), lifetime)
+        with self._lock:
+            older = self._servers.get(proof.key.id)
+            others = [other for server_id, (_, other) in self._servers.items() if server_id != proof.key.id]
+            self._servers[proof.key.id] = (link, membership)
+        welcome = acceptor.accept(
+            assigned_id=proof.key.id,
+            introducer_id=self._origin.id,
+            membership=membership.to_wire(),
+            servers=_as_many_as_fit(others),
+            clients=[],
+        )
+        link.send(welcome)
+        self.host.established(link, proof.hello)
+        log.info("server %s joined, reached at %s", proof.key.id, address)
+        try:
+            if older is not None:
+                self.host.close(older[0], "replaced by a newer link")
+            self.host.dispatch(link, proof.key.id, self._handlers(link, proof.key))
+        finally:
+            with self._lock:
+                if self._servers.get(proof.key.id) == (link, membership):
+                    del self._servers[proof.key.id]
+            log.info("server %s left", proof.key.id)
+
+    # --- frames -------------------------------------------------------------------------------------------------
+
+    def _handlers(self, link: Link, key: PublicKey) -> dict[str, Handler]:
+        own = partial(self._check_own, key)
+        return {
+            socp.HEARTBEAT: lambda envelope: self._take_heartbeat(link, own(envelope)),
+            socp.CTRL_CLOSE: lambda envelope: self._take_close(link, own(envelope)),
+            socp.SERVER_ANNOUNCE: self._take_announce,
+            socp.ERROR: lambda envelope: log.info("%s: %s", key.id, own(envelope).payload["code"]),
+            socp.ACK: lambda _: None,
+        }
+
+    def _check_own(self, key: PublicKey, envelope: Envelope) -> Envelope:
+        if envelope.sender != key.id or envelope.to not in (self._origin.id, socp.EVERYONE):
+            raise ProtocolError(NOT_ALLOWED, f"{envelope.type} is not yours, or not for this introducer")
+        check_origin(envelope, key)
+        return envelope
+
+    def _take_heartbeat(self, link: Link, envelope: Envelope) -> None:
+        if envelope.payload.get("probe"):
+            link.send(self._origin.frame(socp.HEARTBEAT, envelope.sender, {}))
+
+    def _take_close(self, link: Link, envelope: Envelope) -> None:
+        log.info("server %s closes: %s", envelope.sender, envelope.payload["reason"])
+        link.finish()
+
+    def _take_announce(self, envelope: Envelope) -> None:
+        """Pass a newcomer's announcement on to the servers that joined before it, so that they can dial it."""
+        if abs(envelope.ts - socp.now_ms()) > self._settings.limits.clock_skew:
+            return
+        seen = SeenCache.key(envelope.ts, envelope.sender, envelope.to, envelope.payload)
+        if self._seen.has(seen):
+            return
+        check_announce(envelope, self._pins)
+        if not self._seen.add(seen):
+            return
+        been = {*envelope.visited, self._origin.id, envelope.sender}
+        targets = {server_id: link for server_id, link in self._links().items() if server_id not in been}
+        if targets:
+            frame = gossip(envelope.to_wire(), [*been, *targets])
+            for link in targets.values():
+                link.send(frame)
+
+
+def _as_many_as_fit(memberships: Iterable[Membership]) -> list[dict[str, object]]:
+    """Return the memberships that fit a SERVER_WELCOME, a random choice of them if they are too many."""
+    chosen: list[dict[str, object]] = []
+    room = _SERVERS_BYTES
+    shuffled = list(memberships)
+    secrets.SystemRandom().shuffle(shuffled)
+    for membership in shuffled:
+        entry = membership.to_wire()
+        room -= sum(len(str(value)) + 24 for value in entry.values())
+        if room < 0:
+            break
+        chosen.append(entry)
+    return chosen
+
+
+def read_allowed(path: Path) -> frozenset[str]:
+    """Read a list of admitted servers: ids, one a line, `#` for comments.
+
+    Raises:
+        StartError: it cannot be read, or a line is not an id.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise StartError(f"cannot read the list of admitted servers {path}: {reason}") from error
+    allowed = set()
+    for number, line in enumerate(lines, start=1):
+        entry = line.partition("#")[0].strip()
+        if entry and not socp.is_id(entry):
+            raise StartError(f"{path}, line {number}: {entry!r} is not a server id")
+        allowed |= {entry} if entry else set()
+    return frozenset(allowed)
+
+
+def export_key(path: Path, key: PublicKey) -> None:
+    """Write the public key where servers can be given it, whole or not at all.
+
+    Raises:
+        StartError: it cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        try:
+            draft.write_text(key.text + "\n", "ascii")
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise StartError(f"cannot export the public key to {path}: {error.strerror}") from error
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Run a SOCP introducer.", allow_abbrev=False)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=port_argument, default=8000, help="port to listen on; 0 takes a free one (default: 8000)"
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, default=Path("data/introducer"), metavar="DIR", help="where its key is kept"
+    )
+    parser.add_argument(
+        "--export",
+        type=Path,
+        default=Path("introducer_pub.b64u"),
+        metavar="FILE",
+        help="where to write the public key, for servers to pin (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--allow", type=Path, metavar="FILE", help="admit these server ids alone: one a line, # for comments"
+    )
+    return parser.parse_args(argv)
+
+
+def _run(arguments: argparse.Namespace, settings: Settings) -> int:
+    allowed = read_allowed(arguments.allow) if arguments.allow is not None else None
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(own_directory(arguments.data_dir))
+        try:
+            key_file = arguments.data_dir / "introducer_key.pem"
+            pair = open_key_file(key_file, os.environ.get("INTRODUCER_KEY_PASS", ""))
+        except WrongPassword as error:
+            raise StartError(f"{error} (it is taken from $INTRODUCER_KEY_PASS)") from error
+        except KeyFileError as error:
+            raise StartError(str(error)) from error
+        stack.enter_context(hold_signals())
+        introducer = Introducer(KeySigner(pair), settings, allowed)
+        wanted = Address(arguments.host, arguments.port)
+        try:
+            bound = introducer.host.bind(wanted)
+        except OSError as error:
+            raise StartError(
+                f"cannot listen on {wanted}: {error.strerror}; choose another with --host and --port"
+            ) from error
+        export_key(arguments.export, pair.public)
+        introducer.start()
+        say(f"[Introducer] Public key exported to {arguments.export}")
+        say(f"[Introducer] Running on {bound} as {pair.id}")
+        run_until_told(introducer.stop)
+        say("[Introducer] Stopped")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None, settings: Settings | None = None) -> int:
+    """Run an introducer until it is told to stop; returns the exit code."""
+    arguments = _arguments(argv)
+    speak_utf8()
+    start_logging("INFO")
+    prepare_process()
+    return run_program("Introducer", lambda: _run(arguments, settings or Settings()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,355 @@
+"""One connection that carries frames: its reader, its bounded outgoing queue, and the deadlines that end it.
+
+A link has one reader, the thread that iterates over `frames()` and closes the link when that ends. Anybody may
+send. A send never blocks: while nothing waits, the frame goes straight to the connection as far as that takes it;
+what is left waits in a bounded queue for the link's writer, a thread that is started when it is first needed and
+sends all that waits in one call. Frames leave in the order in which they were sent here.
+
+    OPEN ── finish ──▶ CLOSING ── everything sent, peer gone, or `linger` over ──▶ CLOSED
+      └──────────────────────────── abort ────────────────────────────────────────▶┘
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+
+from framing import BodyLimit, FrameBuffer
+from settings import Settings
+from socp import TIMEOUT, LinkError
+from threads import Alarm, Alarms, Threads
+from transport import Transport
+
+log = logging.getLogger("socp.link")
+
+# What the writer hands to the connection in one call: large enough that calls do not matter, small enough that
+# joining it costs no memory worth speaking of.
+_BATCH_BYTES = 1024 * 1024
+
+
+class Sent(enum.Enum):
+    """What became of a frame that was to be sent."""
+
+    YES = enum.auto()  # it is on its way, or waits for its turn
+    FULL = enum.auto()  # the queue is full: the sender's policy for this type of frame decides
+    CLOSED = enum.auto()  # the link takes nothing any more
+
+
+class State(enum.Enum):
+    """Where a link is in its life; see the module's picture."""
+
+    OPEN = enum.auto()
+    CLOSING = enum.auto()
+    CLOSED = enum.auto()
+
+
+class Link:
+    """A connection to one peer.
+
+    Args:
+        transport: the bytes under it.
+        limit: how long a body the peer may send.
+        settings: timers and limits.
+        alarms: keeps this link's deadlines.
+        threads: where its writer is registered.
+        name: for the names of its threads and the log.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        limit: BodyLimit,
+        *,
+        settings: Settings,
+        alarms: Alarms,
+        threads: Threads,
+        name: str,
+    ) -> None:
+        self.transport = transport
+        self.name = name
+        self._settings = settings
+        self._alarms = alarms
+        self._threads = threads
+
+        # Of the reader alone. `_failure` is set by an alarm before it wakes the reader.
+        self._buffer = FrameBuffer(limit)
+        self._failure: LinkError | None = None
+        self._frame_watched = False
+        self._frame_began: float | None = None
+        self._heard = time.monotonic()
+        self._handshake_alarm: Alarm | None = None
+        self._sign_of_life = threading.Event()
+
+        self._out = threading.Condition()  # guards all below; never held over a call that can block
+        self._state = State.OPEN
+        self._waiting: deque[bytes | memoryview] = deque()
+        self._waiting_bytes = 0
+        self._held = False  # section 5: nothing overtakes the ACK of the handshake
+        self._writer_started = False
+        self._writer_busy = False
+        self._full_since: float | None = None
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def expect_handshake(self, seconds: float) -> None:
+        """Fail with TIMEOUT unless `handshake_done` is called within so many seconds."""
+        self._handshake_alarm = self._alarms.after(
+            seconds, lambda: self._fail(LinkError(TIMEOUT, "the handshake took too long"))
+        )
+
+    def handshake_done(self, limit: BodyLimit) -> None:
+        """Apply the limits of an established link from the next frame on."""
+        if self._handshake_alarm is not None:
+            self._handshake_alarm.cancel()
+        self._buffer.limit = limit
+        self._heard = time.monotonic()
+        self._alarms.after(self._settings.timers.silence, self._check_silence)
+
+    def frames(self) -> Iterator[bytes]:
+        """Yield each whole frame, until the peer closes or this link is closed.
+
+        Raises:
+            LinkError: the errors of section 2: BAD_FRAME, TOO_LARGE, TIMEOUT.
+        """
+        while (frame := self._next_frame()) is not None:
+            yield frame
+
+    def _next_frame(self) -> bytes | None:
+        while True:
+            frame = self._buffer.next_frame()
+            if frame is not None:
+                self._frame_began = None
+                self._heard = time.monotonic()
+                self._sign_of_life.set()
+                return frame
+            if self._buffer.begun and self._frame_began is None:
+                self._watch_frame()
+            try:
+                data = self.transport.receive()
+            except OSError as error:
+                log.debug("%s: %s", self.name, error)
+                data = b""
+            if self._failure is not None:
+                raise self._failure
+            if not data or self.closing:
+                return None
+            self._buffer.feed(data)
+
+    def _watch_frame(self) -> None:
+        self._frame_began = time.monotonic()
+        # One alarm at a time: at full speed, frames are cut thousands of times a second.
+        if not self._frame_watched:
+            self._frame_watched = True
+            self._alarms.after(self._settings.timers.frame, self._check_frame)
+
+    def _check_frame(self) -> None:
+        began = self._frame_began
+        if began is None or self.closing:
+            self._frame_watched = False
+            return
+        left = began + self._settings.timers.frame - time.monotonic()
+        if left > 0:
+            self._alarms.after(left, self._check_frame)
+        else:
+            self._fail(LinkError(TIMEOUT, "a frame took too long to arrive"))
+
+    def _check_silence(self) -> None:
+        if self.closing:
+            return
+        left = self._heard + self._settings.timers.silence - time.monotonic()
+        if left > 0:
+            self._alarms.after(left, self._check_silence)
+        else:
+            self._fail(LinkError(TIMEOUT, "nothing was heard for too long"))
+
+    def _fail(self, failure: LinkError) -> None:
+        """Have the reader raise `failure`, as soon as it reads on."""
+        if not self.closing:
+            self._failure = failure
+            self.transport.stop_reading()
+
+    def alive_within(self, seconds: float, *, asked_by: bytes) -> bool:
+        """Send a probe, and tell whether any frame comes from the peer within so many seconds (section 5.1)."""
+        self._sign_of_life.clear()
+        self.send(asked_by)
+        return self._sign_of_life.wait(seconds) and not self.closing
+
+    # --- sending ------------------------------------------------------------------------------------------------
+
+    @property
+    def closing(self) -> bool:
+        """Whether this link has been finished or aborted."""
+        return self._state is not State.OPEN
+
+    def send(self, frame: bytes) -> Sent:
+        """Send a frame, now or when its turn comes; never blocks."""
+        with self._out:
+            if self._state is not State.OPEN:
+                return Sent.CLOSED
+            return self._send(frame)
+
+    def hold(self) -> None:
+        """Let what is sent wait, until `release`."""
+        with self._out:
+            self._held = True
+
+    def release(self, first: bytes) -> None:
+        """Send `first`, and then all that has waited since `hold`."""
+        with self._out:
+            self._held = False
+            if self._state is State.OPEN:
+                self._waiting.appendleft(first)
+                self._waiting_bytes += len(first)
+                self._wake_writer()
+
+    def _send(self, frame: bytes) -> Sent:
+        rest: bytes | memoryview = frame
+        if not (self._waiting or self._writer_busy or self._held):
+            try:
+                taken = self.transport.send_now(frame)
+            except OSError as error:
+                log.debug("%s: %s", self.name, error)
+                self._close()
+                return Sent.CLOSED
+            if taken == len(frame):
+                return Sent.YES
+            rest = memoryview(frame)[taken:]
+        elif self._waiting_bytes + len(frame) > self._settings.limits.queue:
+            self._note_full()
+            return Sent.FULL
+        self._waiting.append(rest)
+        self._waiting_bytes += len(rest)
+        if not self._held:
+            self._wake_writer()
+        return Sent.YES
+
+    def _note_full(self) -> None:
+        if self._full_since is None:
+            self._full_since = time.monotonic()
+            self._alarms.after(self._settings.timers.full, self._check_full)
+
+    def _check_full(self) -> None:
+        with self._out:
+            if self._full_since is None:
+                return
+            left = self._full_since + self._settings.timers.full - time.monotonic()
+        if left > 0:
+            self._alarms.after(left, self._check_full)
+        else:
+            log.warning("%s: closed, since it took nothing for too long", self.name)
+            self.abort()
+
+    def wait_until_drained(self, seconds: float) -> bool:
+        """Wait until nothing waits to be sent; False when that took longer, or the link was closed."""
+        with self._out:
+            idle = self._out.wait_for(
+                lambda: self._state is not State.OPEN or not (self._waiting or self._writer_busy), seconds
+            )
+            return idle and self._state is State.OPEN
+
+    def _wake_writer(self) -> None:
+        """Have the writer send what waits. `_out` is held."""
+        if self._writer_started:
+            self._out.notify_all()
+            return
+        self._writer_started = self._threads.start(f"{self.name} writer", self._write)
+        if not self._writer_started:
+            log.warning("%s: closed, for want of a thread to write to it", self.name)
+            self._close()
+
+    def _write(self) -> None:
+        try:
+            while batch := self._next_batch():
+                self.transport.send(batch)
+        except OSError as error:
+            log.debug("%s: %s", self.name, error)
+            self.abort()
+        finally:
+            with self._out:
+                self._writer_busy = False
+                self._out.notify_all()
+
+    def _next_batch(self) -> bytes | memoryview | None:
+        with self._out:
+            self._writer_busy = False
+            if not self._waiting:
+                self._out.notify_all()
+            self._out.wait_for(lambda: self._state is not State.OPEN or bool(self._waiting and not self._held))
+            if self._state is State.CLOSED:
+                return None
+            if not self._waiting:
+                self._say_last()
+                return None
+            batch, size = [], 0
+            while self._waiting and size < _BATCH_BYTES:
+                batch.append(self._waiting.popleft())
+                size += len(batch[-1])
+            self._waiting_bytes -= size
+            self._writer_busy = True
+            if self._waiting_bytes < self._settings.limits.queue // 2:
+                self._full_since = None
+            return batch[0] if len(batch) == 1 else b"".join(batch)
+
+    # --- closing ------------------------------------------------------------------------------------------------
+
+    def finish(self, last: bytes = b"") -> None:
+        """Send what waits and then `last`, and close; within `linger`, and without waiting here.
+
+        The peer's direction stays open for so long: closing it with bytes unread would make the system throw away
+        what the peer has not read yet, the reason for the closing included.
+        """
+        with self._out:
+            if self._state is not State.OPEN:
+                return
+            self._held = False
+            if last and self._send(last) is Sent.CLOSED:
+                return
+            self._state = State.CLOSING
+            if self._waiting or self._writer_busy:
+                self._wake_writer()
+            else:
+                self._say_last()
+        self._alarms.after(self._settings.timers.linger, self.abort)
+
+    def abort(self) -> None:
+        """Close at once, whatever waits. Harmless when repeated."""
+        with self._out:
+            self._close()
+
+    def _say_last(self) -> None:
+        """Close our direction. `_out` is held."""
+        try:
+            self.transport.finish()
+        except OSError as error:
+            log.debug("%s: %s", self.name, error)
+            self._close()
+
+    def _close(self) -> None:
+        """Close at once. `_out` is held."""
+        if self._state is State.CLOSED:
+            return
+        self._state = State.CLOSED
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self.transport.shut()
+        self._out.notify_all()
+
+    def end(self) -> None:
+        """Let a finished link linger until its peer has closed too, then give it back. For its reader alone."""
+        try:
+            while self._state is State.CLOSING and self._failure is None and self.transport.receive():
+                pass
+        except OSError as error:
+            log.debug("%s: %s", self.name, error)
+        with self._out:
+            if self._state is State.CLOSING:
+                # The peer has said all it will; what waits for it still goes out, while the alarm lets it.
+                self._out.wait_for(lambda: self._state is State.CLOSED or not (self._waiting or self._writer_busy))
+            self._close()
+            # Closed under a writer, its descriptor could be another connection's before the writer noticed.
+            self._out.wait_for(lambda: not self._writer_busy)
+        self.transport.close()

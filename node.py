@@ -1,0 +1,210 @@
+"""One running server: its tables, its links, and which frame from whom goes to which handler."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import socp
+from addresses import Address
+from crypto.keys import PublicKey
+from crypto.signing import Signer
+from delivery import Delivery
+from directory import Directory
+from handshake import Acceptor, Proof
+from host import Handler, Host
+from link import Link
+from membership import Membership
+from mesh import Mesh, Peer
+from origin import Origin
+from presence import Presence
+from routing import RoutingTable, SeenCache
+from settings import Settings
+from socp import NOT_ALLOWED, SERVER_HELLO_JOIN, SERVER_HELLO_LINK, USER_HELLO, Envelope, ProtocolError
+from threads import Deadline
+from users import Attachment, User
+
+log = logging.getLogger("socp.node")
+
+
+class Node:
+    """A server.
+
+    Args:
+        signer: its identity.
+        settings: timers and limits.
+        directory: its database.
+        pins: the introducers' keys by id.
+        introducers: where to join.
+        registered: told of each membership that an introducer has granted.
+    """
+
+    def __init__(
+        self,
+        signer: Signer,
+        settings: Settings,
+        directory: Directory,
+        *,
+        pins: Mapping[str, PublicKey],
+        introducers: Iterable[Address],
+        registered: Callable[[Membership], None],
+    ) -> None:
+        origin = Origin(signer)
+        self.id = origin.id
+        self._origin = origin
+        self._settings = settings
+        self._directory = directory
+        self._pins = pins
+        self._introducers = list(introducers)
+        self._registered = registered
+        self.table = RoutingTable(origin.id, directory.users())
+        self.host = Host(
+            origin,
+            settings,
+            check_hello=self._check_hello,
+            last_attachment=self._last_attachment,
+            serve=self._serve,
+        )
+        self._mesh: Mesh | None = None
+        self.presence = Presence(self.host, self.table, directory, self._linked)
+        self.delivery = Delivery(self.host, self.table, self._linked)
+
+    def start(self, address: Address) -> None:
+        """Start all that runs by itself.
+
+        Args:
+            address: where peers reach this server. `host.bind` has been called.
+        """
+        self._mesh = Mesh(
+            self.host,
+            self.table,
+            self._directory,
+            SeenCache(self._settings.limits.seen, self._settings.timers.seen),
+            pins=self._pins,
+            introducers=self._introducers,
+            address=address,
+            handlers=self._server_handlers,
+            link_up=self.presence.link_up,
+            lost=self.presence.publish,
+            registered=self._registered,
+        )
+        start = self.host.threads.start
+        start("directory", self._directory.run)
+        start("notices", self.presence.run_notices)
+        start("heartbeat", self._run_heartbeat)
+        self.host.start()
+        self._mesh.start()
+
+    def _linked(self) -> Mesh:
+        assert self._mesh is not None
+        return self._mesh
+
+    def stop(self) -> None:
+        """End everything in an orderly way, within `timers.stop`."""
+        deadline = Deadline(self._settings.timers.stop)
+        self.host.stop(deadline, first=partial(self._let_users_go, deadline))
+
+    def _let_users_go(self, deadline: Deadline) -> None:
+        # Users first, while the other servers can still be told that they left.
+        farewell = self._origin.frame(socp.CTRL_CLOSE, socp.EVERYONE, {"reason": "shutting down"})
+        enough = Deadline(deadline.left() / 2)
+        for user_id, link in self.table.local_by_id().items():
+            link.finish(farewell)
+            if enough.left():
+                self.presence.detach(user_id, link)
+        self._linked().wake()
+        self.presence.wake()
+        self._directory.stop()
+
+    def _run_heartbeat(self) -> None:
+        while not self.host.stopping.wait(self._settings.timers.heartbeat):
+            links = self.table.local_links()
+            if links:
+                frame = self._origin.frame(socp.HEARTBEAT, socp.EVERYONE, {})
+                for link in links:
+                    link.send(frame)
+            self._linked().beat(self.table.present(self.id))
+
+    # --- the handshake ------------------------------------------------------------------------------------------
+
+    def _check_hello(self, hello: str, key: PublicKey, payload: Mapping[str, Any]) -> None:
+        if hello == SERVER_HELLO_JOIN:
+            raise ProtocolError(NOT_ALLOWED, "this is a server; join through an introducer")
+        if hello == SERVER_HELLO_LINK:
+            self._linked().check_hello(key, payload["host"], payload["port"], payload["memberships"])
+
+    def _last_attachment(self, user_id: str) -> int:
+        user = self.table.user(user_id)
+        return user.attach.ts if user is not None else 0
+
+    def _serve(self, link: Link, acceptor: Acceptor, proof: Proof) -> None:
+        if proof.hello == USER_HELLO:
+            self._serve_user(link, acceptor, proof)
+        else:
+            link.send(acceptor.accept())
+            self.host.established(link, proof.hello)
+            self._linked().serve(Peer(link, proof.key))
+
+    def _serve_user(self, link: Link, acceptor: Acceptor, proof: Proof) -> None:
+        attach = Attachment(proof.nonce, proof.ts, proof.content_sig)
+        meta, caps = proof.payload["meta"], tuple(proof.payload["caps"])
+        user = User(proof.key.id, self.id, proof.key.text, meta, caps, attach, online=True)
+        try:
+            self.presence.attach(
+                user,
+                link,
+                lambda: acceptor.accept(server_id=self.id, users=self.table.online_count(user.user_id)),
+            )
+            self.host.established(link, proof.hello)
+            log.info("user %s attached", user.user_id)
+            self.host.dispatch(link, user.user_id, self._user_handlers(link, user))
+        finally:
+            self.presence.detach(user.user_id, link)
+
+    # --- who may send what --------------------------------------------------------------------------------------
+
+    def _user_handlers(self, link: Link, user: User) -> dict[str, Handler]:
+        relay = partial(self.delivery.relay, user)
+        return {
+            socp.MSG_DIRECT: partial(self.delivery.take_direct, user),
+            socp.MSG_PUBLIC_CHANNEL: partial(self.delivery.take_broadcast, user),
+            socp.FILE_START: relay,
+            socp.FILE_CHUNK: relay,
+            socp.FILE_END: relay,
+            socp.FILE_ACK: relay,
+            socp.ACK: relay,
+            socp.USER_LIST_REQUEST: partial(self.delivery.take_list_request, link, user),
+            socp.USER_KEY_REQUEST: partial(self.delivery.take_key_request, link, user),
+            socp.HEARTBEAT: partial(self._take_user_heartbeat, link),
+            socp.CTRL_CLOSE: lambda _: link.finish(),
+            socp.ERROR: lambda _: None,
+        }
+
+    def _server_handlers(self, peer: Peer) -> dict[str, Handler]:
+        mesh, presence, delivery = self._linked(), self.presence, self.delivery
+        relayed = partial(delivery.take_relayed, peer)
+        return {
+            # Its own frames.
+            socp.HEARTBEAT: mesh.own(peer, partial(presence.take_heartbeat, peer)),
+            socp.USER_SYNC: mesh.own(peer, partial(presence.take_sync, peer)),
+            socp.USER_SYNC_REQUEST: mesh.own(peer, partial(presence.take_sync_request, peer)),
+            socp.SERVER_DELIVER: mesh.own(peer, partial(delivery.take_deliver, peer)),
+            socp.CTRL_CLOSE: mesh.own(peer, partial(mesh.take_close, peer)),
+            socp.ERROR: mesh.own(peer, partial(delivery.take_error, peer)),
+            # Gossip, which proves itself.
+            socp.USER_ADVERTISE: presence.take_advertise,
+            socp.USER_REMOVE: presence.take_remove,
+            socp.MSG_PUBLIC_CHANNEL: delivery.take_gossiped,
+            # Frames of its users.
+            socp.FILE_START: relayed,
+            socp.FILE_CHUNK: relayed,
+            socp.FILE_END: relayed,
+            socp.FILE_ACK: relayed,
+            socp.ACK: relayed,
+        }
+
+    def _take_user_heartbeat(self, link: Link, envelope: Envelope) -> None:
+        if envelope.payload.get("probe"):
+            link.send(self._origin.frame(socp.HEARTBEAT, envelope.sender, {}))

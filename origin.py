@@ -1,0 +1,88 @@
+"""Frames that a server or an introducer originates: signed, and tied to their envelope by `hdr` (section 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import socp
+from crypto.keys import BadKey, PublicKey, read_public_key
+from crypto.signing import Signer, header_digest, verify
+from framing import encode_frame
+from socp import BAD_KEY, INVALID_SIG, Envelope, ProtocolError
+
+
+class Origin:
+    """Makes the frames of one identity.
+
+    Making a signed frame takes an RSA operation: never do it with a lock held.
+    """
+
+    def __init__(self, signer: Signer) -> None:
+        self.signer = signer
+        self.id = signer.public.id
+        self.public = signer.public
+
+    def signed(
+        self, frame_type: str, to: str, payload: Mapping[str, object], ts: int | None = None
+    ) -> dict[str, object]:
+        """Return a signed envelope.
+
+        Args:
+            frame_type: its type.
+            to: its destination.
+            payload: without `hdr`.
+            ts: Unix ms; now if None.
+        """
+        ts = socp.now_ms() if ts is None else ts
+        full = {**payload, "hdr": header_digest(self.id, to, ts, frame_type)}
+        return socp.make_envelope(frame_type, self.id, to, ts, full, self.signer.sign(full))
+
+    def frame(self, frame_type: str, to: str, payload: Mapping[str, object], ts: int | None = None) -> bytes:
+        """Return a signed frame; see `signed`."""
+        return encode_frame(self.signed(frame_type, to, payload, ts))
+
+    def unsigned(self, frame_type: str, to: str, payload: Mapping[str, object]) -> bytes:
+        """Return a frame without signature, as goes to whoever has not proved who they are."""
+        return encode_frame(socp.make_envelope(frame_type, self.id, to, socp.now_ms(), payload))
+
+    def error(self, to: str, error: ProtocolError, *, known: bool) -> bytes:
+        """Return the ERROR that tells a peer what it did wrong.
+
+        Args:
+            to: the peer's id, or "*".
+            error: what to say.
+            known: whether the handshake is done. Nothing is signed for a stranger.
+        """
+        payload = {"code": error.code, "detail": error.detail, **error.refs}
+        return self.frame(socp.ERROR, to, payload) if known else self.unsigned(socp.ERROR, to, payload)
+
+
+def check_origin(envelope: Envelope, key: PublicKey) -> None:
+    """Verify the signature of a server's frame, and that its envelope is the one it was signed in.
+
+    Raises:
+        ProtocolError: INVALID_SIG.
+    """
+    hdr = header_digest(envelope.sender, envelope.to, envelope.ts, envelope.type)
+    if envelope.payload.get("hdr") != hdr or not verify(key, envelope.payload, envelope.sig):
+        raise ProtocolError(INVALID_SIG, "the signature does not match the frame")
+
+
+def gossip(envelope: Mapping[str, object], visited: Sequence[str]) -> bytes:
+    """Return the frame that carries a gossiped envelope on, with the servers it has been sent to (section 7.3)."""
+    return encode_frame({**envelope, "visited": list(visited)})
+
+
+def key_of(text: str, expected_id: str) -> PublicKey:
+    """Read a public key that must be the one of an id (section 4.1).
+
+    Raises:
+        ProtocolError: BAD_KEY.
+    """
+    try:
+        key = read_public_key(text)
+    except BadKey as error:
+        raise ProtocolError(BAD_KEY, "not an RSA-4096 public key in its one encoding") from error
+    if key.id != expected_id:
+        raise ProtocolError(BAD_KEY, "the key is not the one of the id")
+    return key

@@ -1,0 +1,302 @@
+"""Who is online, and how servers come to agree on it (PROTOCOL.md section 7)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import socp
+from crypto.encoding import canonical
+from directory import Directory
+from host import Host
+from link import Link, Sent
+from mesh import Mesh, Peer
+from origin import check_origin
+from routing import Change, RoutingTable
+from socp import (
+    BAD_TIMESTAMP,
+    EVERYONE,
+    INVALID_SIG,
+    NAME_IN_USE,
+    PRESENCE,
+    USER_ADVERTISE,
+    USER_REMOVE,
+    USER_SYNC,
+    USER_SYNC_REQUEST,
+    Envelope,
+    LinkError,
+    ProtocolError,
+)
+from users import User, read_user
+
+log = logging.getLogger("socp.presence")
+
+# Entries of one PRESENCE frame: at 64 characters of display name each, well under a frame.
+_PRESENCE_ENTRIES = 1000
+
+
+class _PeerState:
+    """What is kept of one link to a server: the USER_SYNC that is arriving, and how often the digest was off."""
+
+    def __init__(self) -> None:
+        self.mismatches = 0
+        self.parts_seen = 0
+        self.last_part = -1
+        self.listed: set[str] = set()
+        self.sending = threading.Lock()  # held while a USER_SYNC is being sent here; never waited for
+
+    def begin_again(self) -> None:
+        """Forget what has arrived of a USER_SYNC."""
+        self.parts_seen, self.last_part, self.listed = 0, -1, set()
+
+
+class Presence:
+    """Keeps the routing table's users right, and tells others of what changes."""
+
+    def __init__(self, host: Host, table: RoutingTable, directory: Directory, mesh: Callable[[], Mesh]) -> None:
+        self._host = host
+        self._origin = host.origin
+        self._timers = host.settings.timers
+        self._limits = host.settings.limits
+        self._table = table
+        self._directory = directory
+        self._mesh = mesh
+        self._peers_lock = threading.Lock()  # guards _peers
+        self._peers: dict[Link, _PeerState] = {}
+        self._changed = threading.Condition()  # guards the two below
+        self._joined: dict[str, User] = {}
+        self._left: set[str] = set()
+
+    # --- users of ours ------------------------------------------------------------------------------------------
+
+    def attach(self, user: User, link: Link, welcome: Callable[[], bytes]) -> None:
+        """Take in a user whose handshake has proved it, once an older link of the same user is found dead.
+
+        Args:
+            user: what it proved.
+            link: its link.
+            welcome: makes the frame that ends the handshake, which goes out before any other.
+
+        Raises:
+            LinkError: NAME_IN_USE, if the older link lives; BAD_TIMESTAMP, if a newer attachment is known.
+        """
+        first = welcome()
+        while True:
+            link.hold()
+            change = self._table.attach(user, link)
+            if change is not None:
+                break
+            older = self._table.local_link(user.user_id)
+            if older is None:
+                raise LinkError(BAD_TIMESTAMP, "a newer attachment of this user is known; attach again")
+            probe = self._origin.frame(socp.HEARTBEAT, user.user_id, {"probe": True})
+            if older.alive_within(self._timers.probe, asked_by=probe):
+                raise LinkError(NAME_IN_USE, "this user is attached here already, and its client answers")
+            older.abort()
+            self.detach(user.user_id, older)
+        link.release(first)
+        self.publish(change)
+        payload = {**user.to_wire(), "server_id": self._origin.id}
+        self._mesh().spread(self._origin.signed(USER_ADVERTISE, EVERYONE, payload))
+
+    def detach(self, user_id: str, link: Link) -> None:
+        """Note that a link of a user has ended; harmless when it was not in use any more."""
+        user, change = self._table.detach(user_id, link)
+        if user is not None:
+            self.publish(change)
+            payload = {"user_id": user_id, "server_id": self._origin.id, "attach_ts": user.attach.ts}
+            self._mesh().spread(self._origin.signed(USER_REMOVE, EVERYONE, payload))
+
+    def publish(self, change: Change) -> None:
+        """Write a change to the directory, and have our users told of it."""
+        for user in change.saved:
+            self._directory.save_user(user)
+        with self._changed:
+            for user in change.joined:
+                self._joined[user.user_id] = user
+                self._left.discard(user.user_id)
+            for user_id in change.left:
+                self._joined.pop(user_id, None)
+                self._left.add(user_id)
+            self._changed.notify()
+        for link in change.displaced:
+            self._host.close(link, "attached elsewhere")
+
+    # --- gossip -------------------------------------------------------------------------------------------------
+
+    def take_advertise(self, envelope: Envelope) -> None:
+        """Learn that a user has attached to another server.
+
+        Raises:
+            ProtocolError: INVALID_SIG, BAD_KEY and so on, if it does not prove so.
+        """
+        seen = self._check_gossip(envelope)
+        if seen is None:
+            return
+        newest = socp.now_ms() + self._limits.clock_skew
+        user, _ = read_user(envelope.payload, envelope.sender, online=True, newest=newest)
+        if self._mesh().remember(seen):
+            self.publish(self._table.advertise(user))
+            self._mesh().spread(envelope.to_wire(), envelope.visited)
+
+    def take_remove(self, envelope: Envelope) -> None:
+        """Learn that a user has left its server.
+
+        Raises:
+            ProtocolError: INVALID_SIG.
+        """
+        seen = self._check_gossip(envelope)
+        if seen is not None and self._mesh().remember(seen):
+            payload = envelope.payload
+            self.publish(self._table.remove(payload["user_id"], envelope.sender, payload["attach_ts"]))
+            self._mesh().spread(envelope.to_wire(), envelope.visited)
+
+    def _check_gossip(self, envelope: Envelope) -> bytes | None:
+        """Verify gossip of a server about its own users; None when it is to be passed over."""
+        if envelope.sender == self._origin.id:
+            return None
+        key = self._mesh().key_of(envelope.sender)
+        if key is None:
+            log.info("%s from %s, whose key is not known; dropped", envelope.type, envelope.sender)
+            return None
+        seen = self._mesh().fresh(envelope)
+        if seen is None:
+            return None
+        check_origin(envelope, key)
+        if envelope.payload["server_id"] != envelope.sender:
+            raise ProtocolError(INVALID_SIG, "a server speaks for its own users alone")
+        return seen
+
+    # --- agreement between servers ------------------------------------------------------------------------------
+
+    def link_up(self, peer: Peer) -> None:
+        """Begin a link to a server by telling it of our users."""
+        with self._peers_lock:
+            self._peers = {link: state for link, state in self._peers.items() if not link.closing}
+            self._peers[peer.link] = _PeerState()
+        self._send_sync(peer)
+
+    def _state(self, peer: Peer) -> _PeerState:
+        with self._peers_lock:
+            return self._peers.setdefault(peer.link, _PeerState())
+
+    def _send_sync(self, peer: Peer) -> None:
+        """Send USER_SYNC from a thread of its own, which can wait for a slow link where a reader must not."""
+        state = self._state(peer)
+        if state.sending.acquire(blocking=False) and not self._host.threads.start(
+            f"{peer.link.name} sync", partial(self._run_sync, peer, state)
+        ):
+            state.sending.release()
+
+    def _run_sync(self, peer: Peer, state: _PeerState) -> None:
+        try:
+            batches = list(_batches(self._table.users_of(self._origin.id), self._limits.sync_bytes))
+            for part, entries in enumerate(batches, start=1):
+                payload = {
+                    "server_id": self._origin.id,
+                    "users": entries,
+                    "part": part,
+                    "parts": len(batches),
+                }
+                frame = self._origin.frame(USER_SYNC, peer.id, payload)
+                while peer.link.send(frame) is Sent.FULL:
+                    if not peer.link.wait_until_drained(self._timers.full):
+                        return
+        finally:
+            state.sending.release()
+
+    def take_sync(self, peer: Peer, envelope: Envelope) -> None:
+        """Take one part of a server's USER_SYNC; the last replaces all that was known of users behind it.
+
+        Raises:
+            ProtocolError: an entry does not prove what it says. What was verified before it counts.
+        """
+        payload = envelope.payload
+        if payload["server_id"] != peer.id:
+            raise ProtocolError(INVALID_SIG, "a server speaks for its own users alone")
+        state = self._state(peer)
+        if payload["part"] <= state.last_part:
+            state.begin_again()  # the one before it was never finished
+        state.last_part = payload["part"]
+        newest = socp.now_ms() + self._limits.clock_skew
+        for entry in payload["users"]:
+            socp.check_shape(socp.SYNC_ENTRY, entry, "USER_SYNC")
+            user, _ = read_user(entry, peer.id, online=entry["online"], newest=newest)
+            self.publish(self._table.sync(user))
+            state.listed.add(user.user_id)
+        state.parts_seen += 1
+        if state.parts_seen >= payload["parts"]:
+            self.publish(self._table.sync_done(peer.id, frozenset(state.listed)))
+            state.begin_again()
+
+    def take_sync_request(self, peer: Peer, _envelope: Envelope) -> None:
+        """Send USER_SYNC again."""
+        self._send_sync(peer)
+
+    def take_heartbeat(self, peer: Peer, envelope: Envelope) -> None:
+        """Compare the peer's digest with ours, and ask for a USER_SYNC when it was off twice in a row."""
+        self._mesh().answer_heartbeat(peer, envelope)
+        present = envelope.payload.get("present")
+        if present is None:
+            return
+        state = self._state(peer)
+        if present == self._table.present(peer.id):
+            state.mismatches = 0
+            return
+        state.mismatches += 1
+        if state.mismatches >= 2:
+            state.mismatches = 0
+            log.info("what is known of the users at %s is off; asking it", peer.id)
+            peer.link.send(self._origin.frame(USER_SYNC_REQUEST, peer.id, {}))
+
+    # --- what clients see ---------------------------------------------------------------------------------------
+
+    def run_notices(self) -> None:
+        """Tell our users with the cap of who came and went, at most once a second; until the host stops."""
+        while (news := self._next_notice()) is not None:
+            joined, left = news
+            links = self._table.presence_links()
+            if links:
+                for payload in _notices(joined, left):
+                    frame = self._origin.frame(PRESENCE, EVERYONE, payload)
+                    for link in links:
+                        link.send(frame)  # when its queue is full, it goes without
+            self._host.stopping.wait(self._timers.presence)
+
+    def _next_notice(self) -> tuple[list[User], list[str]] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._joined or self._left or self._host.stopping.is_set())
+            if self._host.stopping.is_set():
+                return None
+            joined, left = list(self._joined.values()), sorted(self._left)
+            self._joined, self._left = {}, set()
+            return joined, left
+
+    def wake(self) -> None:
+        """Have `run_notices` look at `host.stopping`."""
+        with self._changed:
+            self._changed.notify_all()
+
+
+def _batches(users: list[User], most: int) -> Iterator[list[dict[str, object]]]:
+    """Cut the entries of a USER_SYNC into frames of at most `most` bytes; one empty frame for no users."""
+    batch: list[dict[str, object]] = []
+    size = 0
+    for user in users:
+        entry = {**user.to_wire(), "online": user.online}
+        length = len(canonical(entry)) + 1
+        if batch and size + length > most - 2048:  # what the envelope around them takes
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += length
+    yield batch
+
+
+def _notices(joined: list[User], left: list[str]) -> Iterator[dict[str, object]]:
+    entries = [{"user_id": user.user_id, "server_id": user.home, "display_name": user.display_name} for user in joined]
+    for start in range(0, max(len(entries), len(left), 1), _PRESENCE_ENTRIES):
+        end = start + _PRESENCE_ENTRIES
+        yield {"joined": entries[start:end], "left": left[start:end]}

@@ -1,0 +1,300 @@
+"""Real processes for tests: started, watched line by line, and ended; and a network made of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.vectors import key
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 30.0  # seconds for what should take a moment, on a machine that is busy
+FAST = 0.1  # a factor for timers, when a test waits for one
+_FORBIDDEN = re.compile(r"Traceback|thread .* died|an alarm failed|an event was not handled|Exception in thread")
+
+
+class Program:
+    """A running program; what it prints is read as it comes."""
+
+    def __init__(
+        self,
+        name: str,
+        arguments: list[str],
+        *,
+        factor: float = 1.0,
+        cwd: Path,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        clean = {variable: value for variable, value in os.environ.items() if not _is_ours(variable)}
+        clean |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error::ResourceWarning"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.e2e.launch", str(factor), *arguments],
+            cwd=cwd,
+            env=clean | (environment or {}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._changed = threading.Condition()  # guards the three below
+        self.lines: list[str] = []
+        self.errors: list[str] = []
+        self._open = 2
+        self._readers = [
+            threading.Thread(target=self._read, args=(stream, into), daemon=True)
+            for stream, into in ((self.process.stdout, self.lines), (self.process.stderr, self.errors))
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def _read(self, stream: object, into: list[str]) -> None:
+        for line in stream:  # type: ignore[attr-defined]
+            with self._changed:
+                into.append(line.decode("utf-8").rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self._open -= 1
+            self._changed.notify_all()
+
+    def expect(self, pattern: str, *, after: int = 0, seconds: float = PATIENCE) -> re.Match[str]:
+        """Wait for a line of standard output that holds `pattern`, and return the match.
+
+        Args:
+            pattern: a regular expression.
+            after: only lines from this number on; see `mark`.
+            seconds: how long.
+        """
+        return self._expect(self.lines, pattern, after, seconds)
+
+    def expect_error(self, pattern: str, *, after: int = 0, seconds: float = PATIENCE) -> re.Match[str]:
+        """Wait for a line of standard error that holds `pattern`, and return the match."""
+        return self._expect(self.errors, pattern, after, seconds)
+
+    def _expect(self, lines: list[str], pattern: str, after: int, seconds: float) -> re.Match[str]:
+        end = time.monotonic() + seconds
+        with self._changed:
+            while True:
+                for line in lines[after:]:
+                    if match := re.search(pattern, line):
+                        return match
+                left = end - time.monotonic()
+                if left <= 0 or not self._open:
+                    raise AssertionError(f"{self.name} did not print {pattern!r}:\n{self.report()}")
+                self._changed.wait(left)
+
+    def expect_entries(self, count: int, *, after: int) -> list[str]:
+        """Wait for the entries of a /list: lines that begin with an id."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._entries(after)) >= count, PATIENCE)
+            return self._entries(after)[:count]
+
+    def _entries(self, after: int) -> list[str]:
+        return [line for line in self.lines[after:] if re.match(r"  [0-9a-f]{8}-", line)]
+
+    def mark(self) -> int:
+        """Return the number of lines so far, for `after`."""
+        with self._changed:
+            return len(self.lines)
+
+    def report(self) -> str:
+        """Return all that was printed, to explain a failure."""
+        return "\n".join([f"--- {self.name} stdout", *self.lines, f"--- {self.name} stderr", *self.errors])
+
+    def type(self, line: str) -> None:
+        """Send a line to standard input."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line.encode("utf-8", errors="surrogateescape") + b"\n")
+        self.process.stdin.flush()
+
+    def end_input(self) -> None:
+        """Close standard input."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    def wait(self, seconds: float = PATIENCE) -> int:
+        """Wait for the end, and return the exit code."""
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} does not end:\n{self.report()}") from None
+        for reader in self._readers:
+            reader.join(PATIENCE)
+        return code
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.process.kill()
+        self.wait()
+
+    def clean_up(self) -> None:
+        """End it, if it has not ended."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGTERM)
+            with contextlib.suppress(AssertionError):
+                self.wait(10.0)
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for reader in self._readers:
+            reader.join(PATIENCE)
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            assert stream is not None
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+
+    def misbehaved(self) -> str:
+        """Return what must never be printed, if it was: a traceback, or the death of a thread."""
+        found = [line for line in self.lines + self.errors if _FORBIDDEN.search(line)]
+        return f"{self.name}: {found[0]}\n{self.report()}" if found else ""
+
+
+def _is_ours(variable: str) -> bool:
+    return variable.endswith(("_KEY_PASS", "_KEY_PASSWORD", "_PUB_B64U")) or variable in ("XDG_DATA_HOME", "PYTHONPATH")
+
+
+def put_key(path: Path, name: str) -> None:
+    """Place a key of the vectors where a program looks for its own, so that it need not make one."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(key(name).to_pem())
+
+
+class NetworkTest(unittest.TestCase):
+    """A test with a temporary directory and the programs that it starts; none may print a traceback."""
+
+    factor = 1.0
+
+    def setUp(self) -> None:
+        """Make the directory."""
+        self.directory = Path(tempfile.mkdtemp(prefix="socp-test-"))
+        self.addCleanup(_remove, self.directory)
+        self.programs: list[Program] = []
+        self.addCleanup(self._end_all)
+
+    def _end_all(self) -> None:
+        for program in reversed(self.programs):
+            program.clean_up()
+        misbehaved = [text for program in self.programs if (text := program.misbehaved())]
+        if misbehaved:
+            self.fail("\n".join(misbehaved))
+
+    def start(
+        self, name: str, *arguments: object, factor: float | None = None, environment: dict[str, str] | None = None
+    ) -> Program:
+        """Start a program: `start("bob", "client", "--server", …)`; its first argument is the module's name."""
+        program = Program(
+            name,
+            [str(argument) for argument in arguments],
+            factor=self.factor if factor is None else factor,
+            cwd=self.directory,
+            environment={"HOME": str(self.directory), **(environment or {})},
+        )
+        self.programs.append(program)
+        return program
+
+    def introducer(self, name: str = "introducer", *arguments: object, port: int = 0) -> tuple[Program, int]:
+        """Start an introducer with a key of the vectors, and return it with its port."""
+        data = self.directory / name
+        if not (data / "introducer_key.pem").exists():
+            put_key(data / "introducer_key.pem", name)
+        export = self.directory / f"{name}.b64u"
+        program = self.start(name, "introducer", "--port", port, "--data-dir", data, "--export", export, *arguments)
+        port = int(program.expect(r"\[Introducer\] Running on .*:(\d+) as ")[1])
+        return program, port
+
+    def server(
+        self, name: str, introducer_port: int, *arguments: object, port: int = 0, registered: bool = True
+    ) -> tuple[Program, int]:
+        """Start a server with a key of the vectors, and return it with its port, once it is registered."""
+        data = self.directory / name
+        if not (data / "server_key.pem").exists():
+            put_key(data / "server_key.pem", name)
+        program = self.start(
+            name,
+            "server",
+            "--port",
+            port,
+            "--introducer",
+            f"127.0.0.1:{introducer_port}",
+            "--introducer-pub",
+            self.directory / "introducer.b64u",
+            "--data-dir",
+            data,
+            *arguments,
+        )
+        port = int(program.expect(r"\[Server\] Server running on .*:(\d+)$")[1])
+        if registered:
+            program.expect(r"\[Server\] Registered with introducer as " + key(name).id)
+        return program, port
+
+    def client(self, name: str, server_port: int, *arguments: object) -> Program:
+        """Start a client with a key of the vectors, going by the key's name, and return it once it is attached."""
+        profiles = self.directory / "profiles"
+        if not (profiles / name / "key.pem").exists():
+            put_key(profiles / name / "key.pem", name)
+        program = self.start(
+            name,
+            "client",
+            "--server",
+            f"127.0.0.1:{server_port}",
+            "--profile",
+            name,
+            "--data-dir",
+            profiles,
+            "--name",
+            name,
+            "--downloads",
+            self.directory / f"{name}-files",
+            *arguments,
+        )
+        program.expect(r"\[Me\] user_id = " + key(name).id)
+        return program
+
+    def wait_listed(self, client: Program, names: set[str], seconds: float = PATIENCE) -> None:
+        """Have a client ask for /list until it shows exactly these names online."""
+        end = time.monotonic() + seconds
+        while True:
+            mark = client.mark()
+            client.type("/list")
+            count = int(client.expect(r"\[List\] (\d+) online", after=mark)[1])
+            listed = {entry.split()[1] for entry in client.expect_entries(count, after=mark)}
+            if listed == names:
+                return
+            if time.monotonic() > end:
+                raise AssertionError(f"{client.name} lists {listed}, not {names}:\n{client.report()}")
+            threading.Event().wait(0.5)  # between two questions; there is nothing else to wait for
+
+
+@contextlib.contextmanager
+def patience(what: str, seconds: float = PATIENCE) -> Iterator[float]:
+    """Tell how long a block took, when it took too long."""
+    began = time.monotonic()
+    yield began + seconds
+    if time.monotonic() - began > seconds:
+        raise AssertionError(f"{what} took {time.monotonic() - began:.1f} s, more than {seconds:.1f} s")
+
+
+def _remove(directory: Path) -> None:
+    for folder, _, files in os.walk(directory):
+        Path(folder).chmod(0o700)
+        for file in files:
+            Path(folder, file).unlink()
+    for folder, _, _ in os.walk(directory, topdown=False):
+        Path(folder).rmdir()

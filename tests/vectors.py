@@ -1,0 +1,26 @@
+"""The test vectors, and the keys among them that tests use instead of making new ones."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+from crypto.keys import KeyPair
+
+_DIRECTORY = Path(__file__).parent / "vectors"
+KEY_NAMES = "alice bob carol dave erin frank grace heidi server server2 server3 server4 introducer introducer2".split()
+
+
+def load(name: str) -> dict[str, Any]:
+    """Return a file of vectors, and fail when there is nothing in it to test."""
+    vectors: dict[str, Any] = json.loads((_DIRECTORY / f"{name}.json").read_text("utf-8"))
+    assert vectors.get("cases") or vectors.get("keys"), f"{name}.json holds no cases"
+    return vectors
+
+
+@functools.lru_cache
+def key(name: str) -> KeyPair:
+    """Return a key pair of keys.json; reading it takes 0.2 s."""
+    return KeyPair.from_pem(load("keys")["keys"][name]["private_pem"].encode())

@@ -70,6 +70,7 @@ log = logging.getLogger("socp.chat")
 
 CLIENT = "socp-cli/1.0"
 _LIST_PAGE = 500
+_LISTED_MOST = 100_000  # a server that lists without end must not fill the memory
 
 
 @dataclass
@@ -261,6 +262,8 @@ class Chat:
         self._leaving = True
         deadline = Deadline(self._timers.stop)
         self._transfers.stop()
+        with self._settled:  # what ends in the middle still tells its other end so
+            self._settled.wait_for(lambda: not self._transfers.active, deadline.left() / 2)
         if self._link is not None:
             self._link.finish(self._frame(socp.CTRL_CLOSE, socp.EVERYONE, {"reason": "leaving"}))
             self._gone.wait(deadline.left())
@@ -292,7 +295,7 @@ class Chat:
                 break
             found.update({entry.user_id: entry for entry in page})
             after = page[-1].user_id
-            if len(found) >= answer.payload["total"]:
+            if len(found) >= min(answer.payload["total"], _LISTED_MOST):
                 break
         listed = list(found.values())
         self.contacts.note_listing(listed)

@@ -20,6 +20,7 @@ import socp
 from addresses import Address, AddressError, read_address
 from chat import Chat
 from console import complain, say, speak_utf8, start_logging
+from contacts import plain_name
 from crypto.keys import KeyFileError, WrongPassword
 from errors import AttachRefused, ChatError, NotConnected, ServerChanged
 from events import (
@@ -72,6 +73,11 @@ class Lines:
         """Have `next` raise InterruptedError, now or when it is next called."""
         self._wake.send(b"\0")
 
+    def close(self) -> None:
+        """Give back what waking took; `wake` must not be called any more."""
+        self._woken.close()
+        self._wake.close()
+
     def next(self) -> str | None:
         """Return the next line without its end; None at the end of input.
 
@@ -118,12 +124,14 @@ class Terminal:
         Raises:
             StartError: it could not begin.
         """
-        address: Address = self._arguments.server or self._ask_address()
         try:
+            address: Address = self._arguments.server or self._ask_address()
             with open_profile(self._arguments.profile, self._arguments.data_dir) as profile:
                 return self._run_with(profile, address)
         except ProfileError as error:
             raise StartError(str(error)) from error
+        finally:
+            self._lines.close()
 
     def _run_with(self, profile: Profile, address: Address) -> int:
         if self._arguments.profile is None and profile.name != DEFAULT_PROFILE:
@@ -228,7 +236,7 @@ class Terminal:
                     continue
                 self._do(chat, commands.get(word), word, rest.lstrip())
         except InterruptedError:
-            return LOST_CONNECTION
+            return LOST_CONNECTION if self._lost.is_set() else 1
         if not chat.wait_settled(self._settings.timers.farewell) and not self._lost.is_set():
             self._complain(f"{chat.outstanding} message(s) or file(s) were not confirmed in time")
         return LOST_CONNECTION if self._lost.is_set() else min(self._failures, 1)
@@ -257,7 +265,7 @@ class Terminal:
         say(f"[List] {len(users)} online")
         for user in users:
             me = "  (you)" if user.user_id == chat.user_id else ""
-            say(f"  {user.user_id}  {user.name or '-'}  {user.server_id}{me}")
+            say(f"  {user.user_id}  {plain_name(user.name) or '-'}  {user.server_id}{me}")
 
     def _tell(self, chat: Chat, rest: str) -> None:
         user, message = _split(rest)
@@ -283,6 +291,12 @@ class Terminal:
 
     def _show(self, event: Event) -> None:
         """Print an event; runs in Chat's thread for that."""
+        try:
+            self._print(event)
+        except BrokenPipeError:
+            self._lines.wake()  # nobody reads what we print: there is no sense in going on
+
+    def _print(self, event: Event) -> None:
         assert self._chat is not None
         if isinstance(event, Message):
             say(f"[DM from {self._chat.contacts.label(event.sender, event.name)}] {event.text}")

@@ -23,6 +23,15 @@ BEGINNING_LEAST = 4
 _CONTACTS_MOST = 10_000
 
 
+# With these in it, a name could end the bracket that it stands in and forge what follows: the line of another sender.
+_FORGING = str.maketrans({"[": "(", "]": ")", "·": "."})
+
+
+def plain_name(name: str) -> str:
+    """Return a display name as it may stand within a line: on one line, with single spaces, and no brackets."""
+    return " ".join(name.translate(_FORGING).split())
+
+
 @dataclass(frozen=True)
 class Listed:
     """An online user, as a server lists it: the name is that server's word alone."""
@@ -92,13 +101,13 @@ class Contacts:
 
     def label(self, user_id: str, name: str) -> str:
         """Return how a user is called before a person: never by a name that is bound to somebody else."""
-        short = user_id[:8]
-        if not name.strip():
+        short, shown = user_id[:8], plain_name(name)
+        if not shown:
             return short
         bound = self._profile.bound_to(name)
         if bound is not None and bound != user_id:
-            return f"{short} · calls itself {name}, but is not {bound[:8]}"
-        return f"{name} · {short}"
+            return f"{short} · calls itself {shown}, but is not {bound[:8]}"
+        return f"{shown} · {short}"
 
     def note_listing(self, listed: Iterable[Listed]) -> None:
         """Forget whoever is listed under another name than before, so that the new one is asked for."""

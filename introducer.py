@@ -101,6 +101,7 @@ class Introducer:
         address = Address(proof.payload["host"], proof.payload["port"])
         lifetime = self._settings.limits.membership
         membership = issue(self._origin.signer, proof.key, address, socp.now_ms(), lifetime)
+        link.hold()  # an announcement by another server must not overtake the welcome
         with self._lock:
             older = self._servers.get(proof.key.id)
             others = [other for server_id, (_, other) in self._servers.items() if server_id != proof.key.id]
@@ -112,7 +113,7 @@ class Introducer:
             servers=_as_many_as_fit(others),
             clients=[],
         )
-        link.send(welcome)
+        link.release(welcome)
         self.host.established(link, proof.hello)
         log.info("server %s joined, reached at %s", proof.key.id, address)
         try:

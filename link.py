@@ -201,10 +201,14 @@ class Link:
         """Send `first`, and then all that has waited since `hold`."""
         with self._out:
             self._held = False
-            if self._state is State.OPEN:
-                self._waiting.appendleft(first)
-                self._waiting_bytes += len(first)
-                self._wake_writer()
+            if self._state is not State.OPEN:
+                return
+            if not self._waiting:
+                self._send(first)  # as is usual: no need of a writer
+                return
+            self._waiting.appendleft(first)
+            self._waiting_bytes += len(first)
+            self._wake_writer()
 
     def _send(self, frame: bytes) -> Sent:
         rest: bytes | memoryview = frame

@@ -10,7 +10,9 @@ from typing import Any
 from crypto.keys import KeyPair
 
 _DIRECTORY = Path(__file__).parent / "vectors"
-KEY_NAMES = "alice bob carol dave erin frank grace heidi server server2 server3 server4 introducer introducer2".split()
+USERS = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi")
+SERVERS = ("server", "server2", "server3", "server4")
+INTRODUCERS = ("introducer", "introducer2")
 
 
 def load(name: str) -> dict[str, Any]:

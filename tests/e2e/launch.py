@@ -1,13 +1,17 @@
-"""Runs one of the programs with its timers scaled, which no flag of the programs does.
+"""Runs one of the programs with its timers scaled or its clock off, which no flag of the programs does.
 
 python -m tests.e2e.launch FACTOR PROGRAM [ARGUMENT …]
+
+$TEST_CLOCK_OFF holds milliseconds by which the program's clock is ahead.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
+import socp
 from settings import Settings, Timers
 
 
@@ -15,6 +19,10 @@ def main() -> int:
     """Run the program that the arguments name."""
     factor, program, *arguments = sys.argv[1:]
     sys.argv[0] = f"{program}.py"
+    ahead = int(os.environ.get("TEST_CLOCK_OFF", "0"))
+    if ahead:
+        right = socp.now_ms
+        socp.now_ms = lambda: right() + ahead
     settings = Settings(timers=Timers().scaled(float(factor)))
     code: int = importlib.import_module(program).main(arguments, settings)
     return code

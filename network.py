@@ -161,7 +161,7 @@ class Network:
 
     def start_servers(self, ports: Sequence[int]) -> list[int]:
         """Start an introducer and a server at each of these ports (0: a free one); return the servers' ports."""
-        introducer = self.start("introducer", "introducer", "--port", 0)
+        introducer = self.start("introducer", "introducer", "--port", 0, "--data-dir", self.directory / "data")
         at = introducer.expect(r"Running on 127\.0\.0\.1:(\d+)")[1]
 
         def start(number: int, port: int) -> int:

@@ -10,57 +10,48 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import socp
 from addresses import Address
 from contacts import Contact, Contacts, Listed
-from crypto.encoding import EncodingError, decode_base64url, encode_base64url
+from crypto.encoding import encode_base64url
 from crypto.keys import KeyPair, PublicKey
-from crypto.sealing import SEAL_MOST, OpenError, message_label, open_sealed, seal
+from crypto.sealing import SEAL_MOST, message_label, seal
 from crypto.signing import (
     BROADCAST,
     MESSAGE,
-    RECEIPT,
     KeySigner,
     Purpose,
     message_reference,
     sign_content,
-    verify_content,
 )
 from errors import (
     AttachRefused,
     ChatError,
-    NoAnswer,
     NotConnected,
     ServerChanged,
     TextRefused,
-    UserUnknown,
 )
 from events import (
-    Delivered,
     Disconnected,
     Event,
-    Failed,
-    Message,
     Notice,
     PresenceChanged,
-    PublicMessage,
-    Stored,
 )
 from framing import FROM_SERVER, decode_frame, encode_frame
 from handshake import Connector, HandshakeRefused
 from host import shake_hands
+from inbox import Inbox
 from link import Link, Sent
-from messages import check_broadcast
-from origin import check_origin, key_of
+from origin import check_origin
+from outbox import Outbox
 from profiles import Profile
+from questions import Questions
 from settings import Settings
-from socp import USER_NOT_FOUND, Envelope, ProtocolError
+from socp import Envelope, ProtocolError
 from threads import Alarms, Deadline, Threads
 from transfers import Transfers
 from transport import connect_transport
@@ -71,21 +62,6 @@ log = logging.getLogger("socp.chat")
 CLIENT = "socp-cli/1.0"
 _LIST_PAGE = 500
 _LISTED_MOST = 100_000  # a server that lists without end must not fill the memory
-
-
-@dataclass
-class _Question:
-    """A question that waits for its answer."""
-
-    expects: str
-    about: str
-    answered: threading.Event = field(default_factory=threading.Event)
-    answer: Envelope | None = None
-    error: ChatError | None = None
-
-
-def _trust_nobody(_pinned: str, _found: str) -> bool:
-    return False
 
 
 class Chat:
@@ -129,13 +105,14 @@ class Chat:
         self._teller: threading.Thread | None = None
         self._leaving = False
         self._gone = threading.Event()
-        self._settled = threading.Condition()  # guards the three below
-        self._questions: list[_Question] = []
-        self._unconfirmed: OrderedDict[str, str] = OrderedDict()  # msg_ref to the recipient's id
+        self._questions = Questions()
+        self._settled = threading.Condition()  # guards _last_ts; told when less is outstanding
         self._last_ts = 0
-        # Of the teller alone.
-        self._shown: OrderedDict[str, None] = OrderedDict()
         self.contacts = Contacts(profile, self._ask_contact, self.users, lambda text: self._emit(Notice(text)))
+        self._outbox = Outbox(self.contacts.get, self._emit, self._note_settled)
+        self._inbox = Inbox(
+            self._pair, self._settings.limits, name_of=self.contacts.name_of, show=on_event, send=self._send
+        )
         self._transfers = Transfers(
             self._pair,
             downloads,
@@ -159,15 +136,16 @@ class Chat:
     def attach(
         self,
         address: Address,
-        trust: Callable[[str, str], bool] = _trust_nobody,
-        progress: Callable[[str], None] = lambda _: None,
+        *,
+        trusted: str = "",
+        said_hello: Callable[[], None] = lambda: None,
     ) -> None:
         """Connect to a server and prove who we are (PROTOCOL.md section 5.1).
 
         Args:
             address: where the server is.
-            trust: asked with the pinned id and the one found, when they differ; True goes on with the new one.
-            progress: told "hello" when USER_HELLO has been sent.
+            trusted: the id of a server to go on with, though another one is pinned.
+            said_hello: called when USER_HELLO has been sent.
 
         Raises:
             NotConnected: nobody could be reached there.
@@ -192,32 +170,31 @@ class Chat:
             self._signer,
             socp.USER_HELLO,
             {"client": CLIENT, "meta": {"display_name": name} if name else {}, "caps": self._caps},
-            partial(self._check_pin, address, trust),
+            partial(self._check_pin, address, trusted),
             socp.EVERYONE,
             self._settings.limits.clock_skew,
         )
         try:
-            shake_hands(link, connector, lambda: progress("hello"))
-            assert connector.acceptor is not None
-            if self._profile.pin(address) != connector.acceptor.id:
-                # Only now: whoever answers first with somebody's public key has not proved to have it.
-                self._profile.set_pin(address, connector.acceptor.id)
-                self._emit(Notice(f"the server at {address} is {connector.acceptor.id}; pinned in this profile"))
-        except BaseException as error:
-            link.abort()
-            link.end()
-            if isinstance(error, (HandshakeRefused, ProtocolError)):
-                raise AttachRefused(error.code, error.detail) from error
-            raise
+            shake_hands(link, connector, said_hello)
+        except (HandshakeRefused, ProtocolError) as error:
+            raise AttachRefused(error.code, error.detail) from error
+        finally:
+            if connector.welcome is None:
+                link.abort()
+                link.end()
         link.handshake_done(FROM_SERVER)
         self._server = connector.acceptor
         self._link = link
         self._threads.start("reader", partial(self._read, link))
         self._beat()
+        if self._profile.pin(address) != self.server_id:
+            # Only now: whoever shows somebody's public key has not proved before the end to be its owner.
+            self._profile.set_pin(address, self.server_id)
+            self._emit(Notice(f"the server at {address} is {self.server_id}; pinned in this profile"))
 
-    def _check_pin(self, address: Address, trust: Callable[[str, str], bool], found: PublicKey) -> None:
+    def _check_pin(self, address: Address, trusted: str, found: PublicKey) -> None:
         pinned = self._profile.pin(address)
-        if pinned is not None and pinned != found.id and not trust(pinned, found.id):
+        if pinned is not None and found.id not in (pinned, trusted):
             raise ServerChanged(str(address), pinned, found.id)
 
     @property
@@ -244,14 +221,11 @@ class Chat:
             link.finish()
             link.end()
             self._transfers.disconnected()
-            with self._settled:
-                for question in self._questions:
-                    question.error = NotConnected(reason)
-                    question.answered.set()
-                self._settled.notify_all()
+            self._questions.give_up(reason)
             if not self._leaving:
                 self._emit(Disconnected(reason))
             self._gone.set()
+            self._note_settled()
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the connection is gone; False when that took longer."""
@@ -356,8 +330,7 @@ class Chat:
     @property
     def outstanding(self) -> int:
         """How many messages wait for their receipts, and transfers are under way."""
-        with self._settled:
-            return len(self._unconfirmed) + self._transfers.active
+        return len(self._outbox) + self._transfers.active
 
     def wait_settled(self, seconds: float) -> bool:
         """Wait until nothing is outstanding and every event has been handled; False when that took longer."""
@@ -365,7 +338,7 @@ class Chat:
         while not self._gone.is_set():
             with self._settled:
                 if not self._settled.wait_for(
-                    lambda: not (self._unconfirmed or self._transfers.active) or self._gone.is_set(),
+                    lambda: not self.outstanding or self._gone.is_set(),
                     deadline.left(),
                 ):
                     return False
@@ -385,12 +358,11 @@ class Chat:
         content_sig = sign_content(self._signer, purpose, values)
         msg_ref = message_reference(content_sig)
         if purpose is MESSAGE:
-            with self._settled:
-                self._unconfirmed[msg_ref] = to
+            self._outbox.add(msg_ref, to)
         try:
             self._send(frame_type, to, {**payload, "content_sig": content_sig}, ts)
         except ChatError:
-            self._settle(msg_ref)
+            self._outbox.forget(msg_ref)
             raise
         return msg_ref
 
@@ -421,20 +393,8 @@ class Chat:
     # --- questions ----------------------------------------------------------------------------------------------
 
     def _ask(self, frame_type: str, payload: dict[str, object], expects: str, about: str = "") -> Envelope:
-        question = _Question(expects, about)
-        with self._settled:
-            self._questions.append(question)
-        try:
-            self._send(frame_type, self.server_id, payload)
-            if not question.answered.wait(self._timers.request):
-                raise NoAnswer(f"the server did not answer within {self._timers.request:g} s; try again")
-        finally:
-            with self._settled:
-                self._questions.remove(question)
-        if question.error is not None:
-            raise question.error
-        assert question.answer is not None
-        return question.answer
+        send = partial(self._send, frame_type, self.server_id, payload)
+        return self._questions.ask(send, expects, about, self._timers.request)
 
     def _ask_contact(self, user_id: str) -> Contact:
         answer = self._ask(socp.USER_KEY_REQUEST, {"user_id": user_id}, socp.USER_KEY, user_id)
@@ -445,25 +405,6 @@ class Chat:
         except ProtocolError as error:
             raise ChatError(f"refused: the server's answer about {user_id} is not proved ({error.code})") from error
         return Contact(user, key)
-
-    def _answer(self, envelope: Envelope, about: str = "") -> None:
-        with self._settled:
-            for question in self._questions:
-                if question.expects == envelope.type and question.about == about and question.answer is None:
-                    question.answer = envelope
-                    question.answered.set()
-                    return
-
-    def _answer_with_error(self, code: str, detail: str, about: str) -> bool:
-        text = f"{code}: {detail}" if detail else code
-        error: ChatError = UserUnknown(text) if code == USER_NOT_FOUND else ChatError(text)
-        with self._settled:
-            for question in self._questions:
-                if question.error is None and question.answer is None and about in ("", question.about):
-                    question.error = error
-                    question.answered.set()
-                    return True
-        return False
 
     # --- what the server sends ----------------------------------------------------------------------------------
 
@@ -496,21 +437,18 @@ class Chat:
         check_origin(envelope, self._server)
         payload = envelope.payload
         if envelope.type == socp.USER_DELIVER:
-            self._jobs.put(partial(self._take_message, envelope))
+            self._jobs.put(partial(self._inbox.take_message, envelope))
         elif envelope.type == socp.USER_LIST:
-            self._answer(envelope)
+            self._questions.answer(envelope)
         elif envelope.type == socp.USER_KEY:
-            self._answer(envelope, payload["user_id"])
+            self._questions.answer(envelope, payload["user_id"])
         elif envelope.type == socp.HEARTBEAT and payload.get("probe"):
             assert self._link is not None
             self._link.send(self._frame(socp.HEARTBEAT, envelope.sender, {}))
         elif envelope.type == socp.ERROR:
             self._take_error(envelope)
         elif envelope.type == socp.ACK and payload.get("status") == "stored":
-            with self._settled:
-                to = self._unconfirmed.get(payload["msg_ref"])
-            if to is not None:
-                self._emit(Stored(payload["msg_ref"], to))
+            self._outbox.take_stored(payload["msg_ref"])
         elif envelope.type == socp.PRESENCE:
             joined = tuple(entry["user_id"] for entry in payload["joined"] if socp.is_id(entry.get("user_id")))
             self._emit(PresenceChanged(joined, tuple(filter(socp.is_id, payload["left"]))))
@@ -522,11 +460,11 @@ class Chat:
 
     def _sort_users(self, envelope: Envelope) -> None:
         if envelope.type == socp.MSG_PUBLIC_CHANNEL:
-            self._jobs.put(partial(self._take_broadcast, envelope))
+            self._jobs.put(partial(self._inbox.take_broadcast, envelope))
         elif envelope.to != self.user_id:
             raise ProtocolError(socp.NOT_ALLOWED, "a frame for somebody else")
         elif envelope.type == socp.ACK:
-            self._jobs.put(partial(self._take_receipt, envelope))
+            self._jobs.put(partial(self._outbox.take_receipt, envelope))
         elif envelope.type == socp.FILE_START:
             self._jobs.put(partial(self._transfers.take_start, envelope))
         elif envelope.type in socp.FILE_FRAMES:
@@ -540,18 +478,9 @@ class Chat:
         if "file_id" in payload:
             self._transfers.take_error(payload["file_id"], code, detail)
         elif "msg_ref" in payload:
-            with self._settled:
-                to = self._unconfirmed.get(payload["msg_ref"], socp.PUBLIC)
-            self._emit(Failed(payload["msg_ref"], to, code, detail))
-            self._settle(payload["msg_ref"])
-        elif not self._answer_with_error(code, detail, payload.get("user_id", "")):
+            self._outbox.take_error(payload["msg_ref"], code, detail)
+        elif not self._questions.refuse(code, detail, payload.get("user_id", "")):
             self._emit(Notice(f"the server answered {code}: {detail}"))
-
-    def _settle(self, msg_ref: str) -> None:
-        """Note that the fate of a message is known, and its event is on its way."""
-        with self._settled:
-            self._unconfirmed.pop(msg_ref, None)
-            self._settled.notify_all()
 
     def _note_settled(self) -> None:
         with self._settled:
@@ -575,87 +504,6 @@ class Chat:
             self._on_event(event)  # to queue it could mean to wait for ourselves
         else:
             self._jobs.put(partial(self._on_event, event))
-
-    def _take_message(self, envelope: Envelope) -> None:
-        """Check a direct message in the order of section 8.1, show it once, and confirm it."""
-        payload, sender = envelope.payload, envelope.payload["sender"]
-        msg_ref = message_reference(payload["content_sig"])
-        key = key_of_sender(payload["sender_pub"], sender)
-        if key is None:
-            log.warning("a message whose key is not its sender's was passed over")
-            return
-        if msg_ref not in self._shown:
-            text = self._open(envelope, key)
-            if text is None:
-                log.warning("a message from %s cannot be verified or opened", sender)
-                self._confirm(sender, msg_ref, "failed")
-                return
-            self._on_event(Message(sender, self.contacts.name_of(sender), text, envelope.ts))
-            self._remember(msg_ref)
-        self._confirm(sender, msg_ref, "delivered")
-
-    def _open(self, envelope: Envelope, key: PublicKey) -> str | None:
-        payload, sender = envelope.payload, envelope.payload["sender"]
-        if socp.now_ms() - envelope.ts > self._settings.limits.shown_age:
-            return None
-        values = {**payload, "from": sender, "to": self.user_id, "ts": envelope.ts}
-        if not verify_content(key, MESSAGE, values, payload["content_sig"]):
-            return None
-        try:
-            sealed = decode_base64url(payload["ciphertext"])
-            return open_sealed(self._pair, sealed, message_label(sender, self.user_id)).decode("utf-8")
-        except (EncodingError, OpenError, UnicodeDecodeError):
-            return None
-
-    def _remember(self, msg_ref: str) -> None:
-        self._shown[msg_ref] = None
-        if len(self._shown) > self._settings.limits.shown:
-            self._shown.popitem(last=False)
-
-    def _confirm(self, to: str, msg_ref: str, status: str) -> None:
-        ts = socp.now_ms()
-        values = {"msg_ref": msg_ref, "status": status, "from": self.user_id, "to": to, "ts": ts}
-        content_sig = sign_content(self._signer, RECEIPT, values)
-        self._send(socp.ACK, to, {"msg_ref": msg_ref, "status": status, "content_sig": content_sig}, ts)
-
-    def _take_receipt(self, envelope: Envelope) -> None:
-        """Believe a receipt only with the recipient's signature: no server can forge a delivery."""
-        payload = envelope.payload
-        with self._settled:
-            to = self._unconfirmed.get(payload["msg_ref"])
-        if to is None or to != envelope.sender:
-            return
-        key = self.contacts.get(to).key
-        if not verify_content(key, RECEIPT, envelope.signed_values(), str(payload.get("content_sig", ""))):
-            log.warning("a receipt that %s has not signed was passed over", to)
-            return
-        if payload.get("status") == "delivered":
-            self._on_event(Delivered(payload["msg_ref"], to))
-        else:
-            self._on_event(Failed(payload["msg_ref"], to, "failed", "the recipient could not open or verify it"))
-        self._settle(payload["msg_ref"])
-
-    def _take_broadcast(self, envelope: Envelope) -> None:
-        msg_ref = message_reference(envelope.payload["content_sig"])
-        fresh = abs(envelope.ts - socp.now_ms()) <= self._settings.limits.clock_skew
-        if envelope.to != socp.PUBLIC or not fresh or msg_ref in self._shown or envelope.sender == self.user_id:
-            return
-        try:
-            check_broadcast(envelope)
-        except ProtocolError as error:
-            log.warning("a broadcast was passed over: %s", error)
-            return
-        self._remember(msg_ref)
-        name = self.contacts.name_of(envelope.sender)
-        self._on_event(PublicMessage(envelope.sender, name, envelope.payload["text"], envelope.ts))
-
-
-def key_of_sender(text: str, sender: str) -> PublicKey | None:
-    """Return a sender's key from its own frame; None when it is not the one of the sender's id."""
-    try:
-        return key_of(text, sender)
-    except ProtocolError:
-        return None
 
 
 def _encode(text: str, most: int, what: str) -> bytes:

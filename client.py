@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import socp
@@ -194,8 +195,16 @@ class Terminal:
         return password
 
     def _attach(self, chat: Chat, address: Address) -> None:
+        trusted = self._arguments.trust_server or ""
+        said_hello = partial(say, "[Hello] Sent USER_HELLO (pubkey attached)")
         try:
-            chat.attach(address, self._trust, lambda _: say("[Hello] Sent USER_HELLO (pubkey attached)"))
+            try:
+                chat.attach(address, trusted=trusted, said_hello=said_hello)
+            except ServerChanged as error:
+                # Asked now, with the connection closed: a server does not wait for a person in mid-handshake.
+                if not self._trust(error):
+                    raise
+                chat.attach(address, trusted=error.found, said_hello=said_hello)
         except ServerChanged as error:
             raise StartError(
                 f"refused: {error}. Somebody may be in the middle. If you know that it was replaced, go on with "
@@ -205,14 +214,12 @@ class Terminal:
             raise StartError(str(error)) from error
         say(f"[Me] user_id = {chat.user_id}")
 
-    def _trust(self, pinned: str, found: str) -> bool:
-        if self._arguments.trust_server == found:
-            return True
+    def _trust(self, error: ServerChanged) -> bool:
         if not self._lines.is_terminal:
             return False
         say("[Server] This is not the server that was here before!")
-        say(f"[Server]   before: {pinned}")
-        say(f"[Server]   now:    {found}")
+        say(f"[Server]   before: {error.pinned}")
+        say(f"[Server]   now:    {error.found}")
         return (self._ask('Type "yes" to trust the new one from now on: ') or "").strip() == "yes"
 
     # --- commands -----------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import os
 import secrets
 import sys
 import threading
@@ -20,7 +19,7 @@ from typing import Any
 import socp
 from addresses import Address
 from console import say, speak_utf8, start_logging
-from crypto.keys import KeyFileError, PublicKey, WrongPassword, open_key_file
+from crypto.keys import PublicKey
 from crypto.signing import KeySigner, Signer
 from handshake import Acceptor, Proof
 from host import Handler, Host
@@ -29,7 +28,9 @@ from membership import Membership, check_announce, check_host, issue
 from origin import Origin, check_origin, gossip
 from programs import (
     StartError,
+    bind,
     hold_signals,
+    load_key,
     own_directory,
     port_argument,
     prepare_process,
@@ -248,22 +249,10 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     allowed = read_allowed(arguments.allow) if arguments.allow is not None else None
     with contextlib.ExitStack() as stack:
         stack.enter_context(own_directory(arguments.data_dir))
-        try:
-            key_file = arguments.data_dir / "introducer_key.pem"
-            pair = open_key_file(key_file, os.environ.get("INTRODUCER_KEY_PASS", ""))
-        except WrongPassword as error:
-            raise StartError(f"{error} (it is taken from $INTRODUCER_KEY_PASS)") from error
-        except KeyFileError as error:
-            raise StartError(str(error)) from error
+        pair = load_key(arguments.data_dir / "introducer_key.pem", "INTRODUCER_KEY_PASS")
         stack.enter_context(hold_signals())
         introducer = Introducer(KeySigner(pair), settings, allowed)
-        wanted = Address(arguments.host, arguments.port)
-        try:
-            bound = introducer.host.bind(wanted)
-        except OSError as error:
-            raise StartError(
-                f"cannot listen on {wanted}: {error.strerror}; choose another with --host and --port"
-            ) from error
+        bound = bind(introducer.host, Address(arguments.host, arguments.port))
         export_key(arguments.export, pair.public)
         introducer.start()
         say(f"[Introducer] Public key exported to {arguments.export}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import socp
 from crypto.keys import PublicKey
 from crypto.signing import BROADCAST, MANIFEST, Purpose, verify_content
@@ -24,13 +26,37 @@ def check_broadcast(envelope: Envelope) -> None:
     _check_signed(envelope, BROADCAST)
 
 
-def check_manifest(envelope: Envelope) -> PublicKey:
-    """Verify that a FILE_START is what its sender signed, and return the sender's key; its time is the caller's.
+@dataclass(frozen=True)
+class Manifest:
+    """What FILE_START says of a file; `peer` is the other end, `size` in bytes, `sha256` in hex."""
+
+    file_id: str
+    peer: str
+    name: str
+    size: int
+    sha256: str
+    chunks: int
+
+
+def read_manifest(envelope: Envelope) -> tuple[Manifest, PublicKey]:
+    """Verify that a FILE_START is what its sender signed; its time and its sense are the caller's to judge.
+
+    Returns:
+        The manifest, and the sender's key.
 
     Raises:
         ProtocolError: BAD_KEY or INVALID_SIG.
     """
-    return _check_signed(envelope, MANIFEST)
+    key, payload = _check_signed(envelope, MANIFEST), envelope.payload
+    manifest = Manifest(
+        payload["file_id"],
+        envelope.sender,
+        payload["name"],
+        payload["size"],
+        payload["sha256"],
+        payload["chunks"],
+    )
+    return manifest, key
 
 
 def _check_signed(envelope: Envelope, purpose: Purpose) -> PublicKey:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from addresses import Address, AddressError, read_address
 from console import complain
+from crypto.keys import KeyFileError, KeyPair, WrongPassword, open_key_file
+from host import Host
 from threads import STACK_BYTES
 
 
@@ -68,6 +70,38 @@ def own_directory(path: Path) -> Iterator[None]:
         raise StartError(f"the directory {path} is in use by another running program") from error
     finally:
         os.close(descriptor)
+
+
+def load_key(path: Path, variable: str) -> KeyPair:
+    """Return the private key at `path`, made if there is none.
+
+    Args:
+        path: its file.
+        variable: the name of the environment variable that holds its password.
+
+    Raises:
+        StartError: it cannot or must not be used.
+    """
+    try:
+        return open_key_file(path, os.environ.get(variable, ""))
+    except WrongPassword as error:
+        raise StartError(f"{error} (it is taken from ${variable})") from error
+    except KeyFileError as error:
+        raise StartError(str(error)) from error
+
+
+def bind(host: Host, wanted: Address) -> Address:
+    """Take a host's port, and return the address with its real number.
+
+    Raises:
+        StartError: it cannot be had.
+    """
+    try:
+        return host.bind(wanted)
+    except OSError as error:
+        raise StartError(
+            f"cannot listen on {wanted}: {error.strerror}; choose another with --host and --port"
+        ) from error
 
 
 def run_until_told(stop: Callable[[], None]) -> None:

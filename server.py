@@ -14,7 +14,7 @@ from pathlib import Path
 
 from addresses import Address
 from console import say, speak_utf8, start_logging
-from crypto.keys import BadKey, KeyFileError, PublicKey, WrongPassword, open_key_file, read_public_key
+from crypto.keys import BadKey, PublicKey, read_public_key
 from crypto.signing import KeySigner
 from directory import Directory, DirectoryError
 from membership import Membership
@@ -22,7 +22,9 @@ from node import Node
 from programs import (
     StartError,
     address_argument,
+    bind,
     hold_signals,
+    load_key,
     own_directory,
     port_argument,
     prepare_process,
@@ -135,8 +137,8 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     data: Path = arguments.data_dir or Path("data") / f"server-{arguments.port}"
     with contextlib.ExitStack() as stack:
         stack.enter_context(own_directory(data))
+        pair = load_key(data / "server_key.pem", "SERVER_KEY_PASS")
         try:
-            pair = open_key_file(data / "server_key.pem", os.environ.get("SERVER_KEY_PASS", ""))
             directory = Directory(data / "directory.sqlite3", settings.timers.disk_retry)
             stack.enter_context(hold_signals())
             node = Node(
@@ -147,17 +149,9 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
                 introducers=arguments.introducer or [DEFAULT_INTRODUCER],
                 registered=_registered,
             )
-        except WrongPassword as error:
-            raise StartError(f"{error} (it is taken from $SERVER_KEY_PASS)") from error
-        except (KeyFileError, DirectoryError) as error:
+        except DirectoryError as error:
             raise StartError(str(error)) from error
-        try:
-            bound = node.host.bind(Address(arguments.host, arguments.port))
-        except OSError as error:
-            raise StartError(
-                f"cannot listen on {Address(arguments.host, arguments.port)}: {error.strerror}; "
-                "choose another with --host and --port"
-            ) from error
+        bound = bind(node.host, Address(arguments.host, arguments.port))
         node.start(_reachable(arguments, bound))
         say(f"[Server] Server running on {bound}")
         run_until_told(node.stop)

@@ -1,0 +1,111 @@
+"""What a client does with the messages it receives: check, show once, confirm (PROTOCOL.md sections 8.1 and 11)."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+
+import socp
+from crypto.encoding import EncodingError, decode_base64url
+from crypto.keys import KeyPair, PublicKey
+from crypto.sealing import OpenError, message_label, open_sealed
+from crypto.signing import MESSAGE, RECEIPT, KeySigner, message_reference, sign_content, verify_content
+from events import Event, Message, PublicMessage
+from messages import check_broadcast
+from origin import key_of
+from settings import Limits
+from socp import Envelope, ProtocolError
+
+log = logging.getLogger("socp.inbox")
+
+
+class Inbox:
+    """Direct messages and broadcasts for one user. One thread alone may call it: its memory has no lock.
+
+    Args:
+        pair: the user's key.
+        limits: ages, and how much is remembered.
+        name_of: returns the display name that a user has signed.
+        show: shows an event; a message is confirmed when this has returned.
+        send: sends a frame of ours: type, to, payload, ts.
+    """
+
+    def __init__(
+        self,
+        pair: KeyPair,
+        limits: Limits,
+        *,
+        name_of: Callable[[str], str],
+        show: Callable[[Event], None],
+        send: Callable[[str, str, dict[str, object], int], None],
+    ) -> None:
+        self._pair = pair
+        self._signer = KeySigner(pair)
+        self._limits = limits
+        self._name_of = name_of
+        self._show = show
+        self._send = send
+        self._shown: OrderedDict[str, None] = OrderedDict()
+
+    def take_message(self, envelope: Envelope) -> None:
+        """Take USER_DELIVER: show it once, and sign for it each time.
+
+        Raises:
+            ChatError: the receipt cannot be sent.
+        """
+        payload, sender = envelope.payload, envelope.payload["sender"]
+        msg_ref = message_reference(payload["content_sig"])
+        try:
+            key = key_of(payload["sender_pub"], sender)
+        except ProtocolError:
+            log.warning("a message whose key is not its sender's was passed over")
+            return
+        if msg_ref not in self._shown:
+            text = self._open(envelope, key)
+            if text is None:
+                log.warning("a message from %s cannot be verified or opened", sender)
+                self._confirm(sender, msg_ref, "failed")
+                return
+            self._show(Message(sender, self._name_of(sender), text, envelope.ts))
+            self._remember(msg_ref)
+        self._confirm(sender, msg_ref, "delivered")
+
+    def _open(self, envelope: Envelope, key: PublicKey) -> str | None:
+        payload, sender = envelope.payload, envelope.payload["sender"]
+        if socp.now_ms() - envelope.ts > self._limits.shown_age:
+            return None
+        values = {**payload, "from": sender, "to": self._pair.id, "ts": envelope.ts}
+        if not verify_content(key, MESSAGE, values, payload["content_sig"]):
+            return None
+        try:
+            sealed = decode_base64url(payload["ciphertext"])
+            return open_sealed(self._pair, sealed, message_label(sender, self._pair.id)).decode("utf-8")
+        except (EncodingError, OpenError, UnicodeDecodeError):
+            return None
+
+    def _confirm(self, to: str, msg_ref: str, status: str) -> None:
+        ts = socp.now_ms()
+        values = {"msg_ref": msg_ref, "status": status, "from": self._pair.id, "to": to, "ts": ts}
+        content_sig = sign_content(self._signer, RECEIPT, values)
+        self._send(socp.ACK, to, {"msg_ref": msg_ref, "status": status, "content_sig": content_sig}, ts)
+
+    def take_broadcast(self, envelope: Envelope) -> None:
+        """Take MSG_PUBLIC_CHANNEL: show it once."""
+        msg_ref = message_reference(envelope.payload["content_sig"])
+        fresh = abs(envelope.ts - socp.now_ms()) <= self._limits.clock_skew
+        if envelope.to != socp.PUBLIC or not fresh or msg_ref in self._shown or envelope.sender == self._pair.id:
+            return
+        try:
+            check_broadcast(envelope)
+        except ProtocolError as error:
+            log.warning("a broadcast was passed over: %s", error)
+            return
+        self._remember(msg_ref)
+        name = self._name_of(envelope.sender)
+        self._show(PublicMessage(envelope.sender, name, envelope.payload["text"], envelope.ts))
+
+    def _remember(self, msg_ref: str) -> None:
+        self._shown[msg_ref] = None
+        if len(self._shown) > self._limits.shown:
+            self._shown.popitem(last=False)

@@ -8,7 +8,6 @@ other, so that `on_event` may call every method of Chat. Each file has a thread 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,27 +19,9 @@ from contacts import Contact, Contacts, Listed
 from crypto.encoding import encode_base64url
 from crypto.keys import KeyPair, PublicKey
 from crypto.sealing import SEAL_MOST, message_label, seal
-from crypto.signing import (
-    BROADCAST,
-    MESSAGE,
-    KeySigner,
-    Purpose,
-    message_reference,
-    sign_content,
-)
-from errors import (
-    AttachRefused,
-    ChatError,
-    NotConnected,
-    ServerChanged,
-    TextRefused,
-)
-from events import (
-    Disconnected,
-    Event,
-    Notice,
-    PresenceChanged,
-)
+from crypto.signing import BROADCAST, MESSAGE, KeySigner, Purpose, message_reference, sign_content
+from errors import AttachRefused, ChatError, NotConnected, ServerChanged, TextRefused
+from events import Disconnected, Event, Notice, PresenceChanged
 from framing import FROM_SERVER, decode_frame, encode_frame
 from handshake import Connector, HandshakeRefused
 from host import shake_hands
@@ -52,6 +33,7 @@ from profiles import Profile
 from questions import Questions
 from settings import Settings
 from socp import Envelope, ProtocolError
+from teller import Teller
 from threads import Alarms, Deadline, Threads
 from transfers import Transfers
 from transport import connect_transport
@@ -99,13 +81,12 @@ class Chat:
         self.user_id = self._pair.id
         self._threads = Threads()
         self._alarms = Alarms()
-        self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue(self._settings.limits.inbox)
         self._link: Link | None = None
         self._server: PublicKey | None = None
-        self._teller: threading.Thread | None = None
         self._leaving = False
         self._gone = threading.Event()
-        self._questions = Questions()
+        self._questions = Questions(self._note_question)
+        self._teller = Teller(self._threads, self._settings.limits.inbox, self._questions.pending)
         self._settled = threading.Condition()  # guards _last_ts; told when less is outstanding
         self._last_ts = 0
         self.contacts = Contacts(profile, self._ask_contact, self.users, lambda text: self._emit(Notice(text)))
@@ -123,7 +104,6 @@ class Chat:
             settled=self._note_settled,
         )
         self._alarms.start()
-        self._threads.start("teller", self._tell_events)
 
     def __enter__(self) -> Chat:
         return self
@@ -184,6 +164,7 @@ class Chat:
                 link.end()
         link.handshake_done(FROM_SERVER)
         self._server = connector.acceptor
+        self._gone.clear()
         self._link = link
         self._threads.start("reader", partial(self._read, link))
         self._beat()
@@ -241,11 +222,9 @@ class Chat:
         if self._link is not None:
             self._link.finish(self._frame(socp.CTRL_CLOSE, socp.EVERYONE, {"reason": "leaving"}))
             self._gone.wait(deadline.left())
-        try:
-            self._jobs.put(None, timeout=deadline.left())
-        except queue.Full:
-            log.warning("the handler of events hangs")
-        self._threads.join(deadline)
+        self._teller.stop()
+        if left := self._threads.join(deadline):
+            log.warning("threads that did not end in time: %s", ", ".join(left))
         self._alarms.stop()
 
     # --- what is asked of us ------------------------------------------------------------------------------------
@@ -342,9 +321,7 @@ class Chat:
                     deadline.left(),
                 ):
                     return False
-            handled = threading.Event()
-            self._jobs.put(handled.set)
-            if not handled.wait(deadline.left()):
+            if not self._teller.wait_idle(deadline.left()):
                 return False
             if not self.outstanding:
                 return True
@@ -437,7 +414,7 @@ class Chat:
         check_origin(envelope, self._server)
         payload = envelope.payload
         if envelope.type == socp.USER_DELIVER:
-            self._jobs.put(partial(self._inbox.take_message, envelope))
+            self._teller.give(partial(self._inbox.take_message, envelope))
         elif envelope.type == socp.USER_LIST:
             self._questions.answer(envelope)
         elif envelope.type == socp.USER_KEY:
@@ -460,13 +437,13 @@ class Chat:
 
     def _sort_users(self, envelope: Envelope) -> None:
         if envelope.type == socp.MSG_PUBLIC_CHANNEL:
-            self._jobs.put(partial(self._inbox.take_broadcast, envelope))
+            self._teller.give(partial(self._inbox.take_broadcast, envelope))
         elif envelope.to != self.user_id:
             raise ProtocolError(socp.NOT_ALLOWED, "a frame for somebody else")
         elif envelope.type == socp.ACK:
-            self._jobs.put(partial(self._outbox.take_receipt, envelope))
+            self._teller.give(partial(self._outbox.take_receipt, envelope))
         elif envelope.type == socp.FILE_START:
-            self._jobs.put(partial(self._transfers.take_start, envelope))
+            self._teller.give(partial(self._transfers.take_start, envelope))
         elif envelope.type in socp.FILE_FRAMES:
             self._transfers.take(envelope)
         else:
@@ -486,24 +463,14 @@ class Chat:
         with self._settled:
             self._settled.notify_all()
 
-    # --- the teller ---------------------------------------------------------------------------------------------
-
-    def _tell_events(self) -> None:
-        self._teller = threading.current_thread()
-        while (job := self._jobs.get()) is not None:
-            try:
-                job()
-            except ChatError as error:
-                log.info("%s", error)
-            except Exception:
-                # Ours or the caller's bug; the events behind it are still told.
-                log.critical("an event was not handled", exc_info=True)
+    def _note_question(self) -> None:
+        self._teller.let_through()
 
     def _emit(self, event: Event) -> None:
-        if threading.current_thread() is self._teller:
+        if self._teller.is_this_thread():
             self._on_event(event)  # to queue it could mean to wait for ourselves
         else:
-            self._jobs.put(partial(self._on_event, event))
+            self._teller.give(partial(self._on_event, event))
 
 
 def _encode(text: str, most: int, what: str) -> bytes:

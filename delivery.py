@@ -79,7 +79,7 @@ class Delivery:
         """
         payload = envelope.payload
         refs = {"msg_ref": message_reference(payload["content_sig"])}
-        self._check_sender(sender, envelope, refs)
+        check_sender(sender, envelope, **refs)
         age = socp.now_ms() - envelope.ts
         if not -self._limits.clock_skew <= age <= self._limits.message_age:
             raise ProtocolError(
@@ -162,7 +162,7 @@ class Delivery:
             ProtocolError: INVALID_SIG, NOT_ALLOWED, USER_NOT_FOUND or SERVER_BUSY, with the file_id.
         """
         refs = _refs(envelope)
-        self._check_sender(sender, envelope, refs)
+        check_sender(sender, envelope, **refs)
         if envelope.type == FILE_START and envelope.payload["mode"] != "dm":
             raise ProtocolError(NOT_ALLOWED, 'files are sent with mode "dm" alone', **refs)
         self._pass_on(envelope, refs)
@@ -216,7 +216,7 @@ class Delivery:
             ProtocolError: INVALID_SIG, TOO_LARGE, BAD_TIMESTAMP or NOT_ALLOWED.
         """
         refs = {"msg_ref": message_reference(envelope.payload["content_sig"])}
-        self._check_sender(sender, envelope, refs)
+        check_sender(sender, envelope, **refs)
         if envelope.to != socp.PUBLIC:
             raise ProtocolError(NOT_ALLOWED, 'a broadcast goes to "public"', **refs)
         if abs(envelope.ts - socp.now_ms()) > self._limits.clock_skew:
@@ -257,11 +257,9 @@ class Delivery:
         Raises:
             ProtocolError: INVALID_SIG.
         """
-        self._check_sender(sender, envelope, {})
+        check_sender(sender, envelope)
         users, total = self._table.online_page(envelope.payload["after"], envelope.payload["limit"])
-        entries = [
-            {"user_id": user.user_id, "server_id": user.home, "display_name": user.display_name} for user in users
-        ]
+        entries = [user.to_listing() for user in users]
         link.send(self._origin.frame(USER_LIST, sender.user_id, {"users": entries, "total": total}))
 
     def take_key_request(self, link: Link, sender: User, envelope: Envelope) -> None:
@@ -270,7 +268,7 @@ class Delivery:
         Raises:
             ProtocolError: INVALID_SIG or USER_NOT_FOUND, with the user_id.
         """
-        self._check_sender(sender, envelope, {})
+        check_sender(sender, envelope)
         user_id = envelope.payload["user_id"]
         user = self._table.user(user_id)
         if user is None:
@@ -278,10 +276,15 @@ class Delivery:
         payload = {**user.to_wire(), "server_id": user.home, "online": user.online}
         link.send(self._origin.frame(USER_KEY, sender.user_id, payload))
 
-    def _check_sender(self, sender: User, envelope: Envelope, refs: dict[str, str]) -> None:
-        """Refuse a frame that does not come from whom its link belongs to."""
-        if envelope.sender != sender.user_id or envelope.payload.get("sender_pub", sender.pubkey) != sender.pubkey:
-            raise ProtocolError(INVALID_SIG, "from and sender_pub must be those of this link's user", **refs)
+
+def check_sender(user: User, envelope: Envelope, **refs: str) -> None:
+    """Refuse a frame that does not come from the user whom its link belongs to.
+
+    Raises:
+        ProtocolError: INVALID_SIG.
+    """
+    if envelope.sender != user.user_id or envelope.payload.get("sender_pub", user.pubkey) != user.pubkey:
+        raise ProtocolError(INVALID_SIG, "from and sender_pub must be those of this link's user", **refs)
 
 
 def _refs(envelope: Envelope) -> dict[str, str]:

@@ -78,6 +78,7 @@ INSERT INTO attachments (user_id, home, caps, nonce, ts, content_sig)
 VALUES (:user_id, :home, :caps, :nonce, :ts, :content_sig)
 ON CONFLICT (user_id) DO UPDATE SET home = excluded.home, caps = excluded.caps, nonce = excluded.nonce,
     ts = excluded.ts, content_sig = excluded.content_sig
+    WHERE (excluded.ts, excluded.home) > (ts, home)
 """
 _SAVE_MEMBER = """
 INSERT INTO group_members (group_id, member_id, added_at) VALUES ('public', :user_id, :ts)
@@ -196,7 +197,7 @@ class Directory:
     # --- writing ------------------------------------------------------------------------------------------------
 
     def save_user(self, user: User) -> None:
-        """Have a user's record written, soon."""
+        """Have a user's record written, soon, unless a newer one is there."""
         self._save(("user", user.user_id), user)
 
     def save_membership(self, membership: Membership) -> None:
@@ -205,7 +206,7 @@ class Directory:
 
     def _save(self, key: tuple[str, ...], record: User | Membership) -> None:
         with self._changed:
-            self._waiting[key] = record
+            self._waiting[key] = _newer(self._waiting.get(key), record)
             self._changed.notify()
 
     def run(self) -> None:
@@ -233,7 +234,8 @@ class Directory:
     def _put_back(self, batch: dict[tuple[str, ...], User | Membership]) -> bool:
         """Keep what could not be written, and wait before the next attempt; False when there will be none."""
         with self._changed:
-            self._waiting = {**batch, **self._waiting}
+            for key, record in batch.items():
+                self._waiting[key] = _newer(self._waiting.get(key), record)
             self._changed.wait_for(lambda: self._stopped, self._retry)
             return not self._stopped
 
@@ -243,8 +245,10 @@ class Directory:
             for record in batch.values():
                 if isinstance(record, User):
                     values = _user_row(record)
-                    for statement in (_SAVE_USER, _SAVE_ATTACHMENT, _SAVE_MEMBER):
-                        database.execute(statement, values)
+                    # Of two attachments the older may come here last; what is there already then stays.
+                    if database.execute(_SAVE_ATTACHMENT, values).rowcount:
+                        database.execute(_SAVE_USER, values)
+                        database.execute(_SAVE_MEMBER, values)
                 else:
                     database.execute(_SAVE_MEMBERSHIP, _membership_row(record))
             database.execute("COMMIT")
@@ -257,6 +261,15 @@ class Directory:
         with self._changed:
             self._stopped = True
             self._changed.notify()
+
+
+def _newer(one: User | Membership | None, other: User | Membership) -> User | Membership:
+    """Return whichever of two records under one key counts."""
+    if isinstance(one, User) and isinstance(other, User) and one.rank > other.rank:
+        return one
+    if isinstance(one, Membership) and isinstance(other, Membership) and one.issued > other.issued:
+        return one
+    return other
 
 
 def _user_row(user: User) -> dict[str, Any]:

@@ -47,11 +47,13 @@ class FrameBuffer:
 
     def __init__(self, limit: BodyLimit) -> None:
         self.limit = limit
-        self._data = b""
+        # Grows at its end and shrinks at its front without being copied: a peer that sends a large frame byte by byte
+        # costs no more than one that sends it whole.
+        self._data = bytearray()
 
     def feed(self, data: bytes) -> None:
         """Add bytes as they were received."""
-        self._data = self._data + data if self._data else data
+        self._data += data
 
     @property
     def begun(self) -> bool:
@@ -77,7 +79,8 @@ class FrameBuffer:
         end = HEADER_BYTES + length
         if len(self._data) < end:
             return None
-        frame, self._data = self._data[:end], self._data[end:]
+        frame = bytes(self._data[:end])
+        del self._data[:end]
         return frame
 
 

@@ -162,6 +162,8 @@ class Acceptor:
         move = _ACCEPTOR_MOVES.get((self.state, envelope.type))
         if move is None:
             raise ProtocolError(UNAUTHENTICATED, f"the handshake waits for {_AWAITED[self.state]}")
+        if self.state is State.START:
+            self.peer_id = envelope.sender  # as it says; errors go there, and nothing else until it is proved
         socp.check_payload(envelope)
         return move(self, envelope)
 
@@ -174,7 +176,6 @@ class Acceptor:
             raise ProtocolError(NOT_ALLOWED, f"this is {self._origin.id}")
         self._check_hello(envelope.type, key, payload)
         self._hello = envelope
-        self.peer_id = key.id
         self.state = State.WAITING
         after = self._last_attachment(key.id) if envelope.type == USER_HELLO else 0
         challenge = {"nonce": self._nonce, "pubkey": self._origin.public.text, "after": after}

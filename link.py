@@ -119,7 +119,7 @@ class Link:
             yield frame
 
     def _next_frame(self) -> bytes | None:
-        while True:
+        while not self.closing:
             frame = self._buffer.next_frame()
             if frame is not None:
                 self._frame_began = None
@@ -135,9 +135,10 @@ class Link:
                 data = b""
             if self._failure is not None:
                 raise self._failure
-            if not data or self.closing:
+            if not data:
                 return None
             self._buffer.feed(data)
+        return None  # what comes behind our farewell is not ours to act on any more
 
     def _watch_frame(self) -> None:
         self._frame_began = time.monotonic()
@@ -313,6 +314,7 @@ class Link:
             if last and self._send(last) is Sent.CLOSED:
                 return
             self._state = State.CLOSING
+            self._sign_of_life.set()  # whoever waits for one need not any more
             if self._waiting or self._writer_busy:
                 self._wake_writer()
             else:
@@ -337,6 +339,7 @@ class Link:
         if self._state is State.CLOSED:
             return
         self._state = State.CLOSED
+        self._sign_of_life.set()
         self._waiting.clear()
         self._waiting_bytes = 0
         self.transport.shut()

@@ -11,7 +11,7 @@ import socp
 from addresses import Address
 from crypto.keys import PublicKey
 from crypto.signing import Signer
-from delivery import Delivery
+from delivery import Delivery, check_sender
 from directory import Directory
 from handshake import Acceptor, Proof
 from host import Handler, Host
@@ -177,8 +177,8 @@ class Node:
             socp.ACK: relay,
             socp.USER_LIST_REQUEST: partial(self.delivery.take_list_request, link, user),
             socp.USER_KEY_REQUEST: partial(self.delivery.take_key_request, link, user),
-            socp.HEARTBEAT: partial(self._take_user_heartbeat, link),
-            socp.CTRL_CLOSE: lambda _: link.finish(),
+            socp.HEARTBEAT: partial(self._take_user_heartbeat, link, user),
+            socp.CTRL_CLOSE: partial(self._take_user_close, link, user),
             socp.ERROR: lambda _: None,
         }
 
@@ -205,6 +205,11 @@ class Node:
             socp.ACK: relayed,
         }
 
-    def _take_user_heartbeat(self, link: Link, envelope: Envelope) -> None:
+    def _take_user_close(self, link: Link, user: User, envelope: Envelope) -> None:
+        check_sender(user, envelope)
+        link.finish()
+
+    def _take_user_heartbeat(self, link: Link, user: User, envelope: Envelope) -> None:
+        check_sender(user, envelope)
         if envelope.payload.get("probe"):
             link.send(self._origin.frame(socp.HEARTBEAT, envelope.sender, {}))

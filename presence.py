@@ -65,9 +65,8 @@ class Presence:
         self._mesh = mesh
         self._peers_lock = threading.Lock()  # guards _peers
         self._peers: dict[Link, _PeerState] = {}
-        self._changed = threading.Condition()  # guards the two below
-        self._joined: dict[str, User] = {}
-        self._left: set[str] = set()
+        self._changed = threading.Condition()  # guards _news
+        self._news: set[str] = set()  # the ids of users who came or went since the last PRESENCE
 
     # --- users of ours ------------------------------------------------------------------------------------------
 
@@ -114,12 +113,8 @@ class Presence:
         for user in change.saved:
             self._directory.save_user(user)
         with self._changed:
-            for user in change.joined:
-                self._joined[user.user_id] = user
-                self._left.discard(user.user_id)
-            for user_id in change.left:
-                self._joined.pop(user_id, None)
-                self._left.add(user_id)
+            self._news.update(change.joined)
+            self._news.update(change.left)
             self._changed.notify()
         for link in change.displaced:
             self._host.close(link, "attached elsewhere")
@@ -255,24 +250,24 @@ class Presence:
 
     def run_notices(self) -> None:
         """Tell our users with the cap of who came and went, at most once a second; until the host stops."""
-        while (news := self._next_notice()) is not None:
-            joined, left = news
+        while (news := self._next_news()) is not None:
             links = self._table.presence_links()
             if links:
-                for payload in _notices(joined, left):
+                # As it is now: of two changes, the one told here last need not be the one that came last.
+                users = [user for user_id in sorted(news) if (user := self._table.user(user_id)) is not None]
+                for payload in _notices(users):
                     frame = self._origin.frame(PRESENCE, EVERYONE, payload)
                     for link in links:
                         link.send(frame)  # when its queue is full, it goes without
             self._host.stopping.wait(self._timers.presence)
 
-    def _next_notice(self) -> tuple[list[User], list[str]] | None:
+    def _next_news(self) -> set[str] | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._joined or self._left or self._host.stopping.is_set())
+            self._changed.wait_for(lambda: self._news or self._host.stopping.is_set())
             if self._host.stopping.is_set():
                 return None
-            joined, left = list(self._joined.values()), sorted(self._left)
-            self._joined, self._left = {}, set()
-            return joined, left
+            news, self._news = self._news, set()
+            return news
 
     def wake(self) -> None:
         """Have `run_notices` look at `host.stopping`."""
@@ -295,8 +290,10 @@ def _batches(users: list[User], most: int) -> Iterator[list[dict[str, object]]]:
     yield batch
 
 
-def _notices(joined: list[User], left: list[str]) -> Iterator[dict[str, object]]:
-    entries = [{"user_id": user.user_id, "server_id": user.home, "display_name": user.display_name} for user in joined]
-    for start in range(0, max(len(entries), len(left), 1), _PRESENCE_ENTRIES):
-        end = start + _PRESENCE_ENTRIES
-        yield {"joined": entries[start:end], "left": left[start:end]}
+def _notices(users: list[User]) -> Iterator[dict[str, object]]:
+    for start in range(0, len(users), _PRESENCE_ENTRIES):
+        some = users[start : start + _PRESENCE_ENTRIES]
+        yield {
+            "joined": [user.to_listing() for user in some if user.online],
+            "left": [user.user_id for user in some if not user.online],
+        }

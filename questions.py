@@ -20,11 +20,21 @@ class _Question:
 
 
 class Questions:
-    """The questions that wait; a server answers in the order it was asked in, and names users where it can."""
+    """The questions that wait; a server answers in the order it was asked in, and names users where it can.
 
-    def __init__(self) -> None:
+    Args:
+        asked: told of each question, once it waits.
+    """
+
+    def __init__(self, asked: Callable[[], None]) -> None:
+        self._asked = asked
         self._lock = threading.Lock()  # guards _waiting and what is in it
         self._waiting: list[_Question] = []
+
+    def pending(self) -> bool:
+        """Tell whether any question waits for its answer."""
+        with self._lock:
+            return bool(self._waiting)
 
     def ask(self, send: Callable[[], None], expects: str, about: str, seconds: float) -> Envelope:
         """Ask, and wait for the answer.
@@ -41,6 +51,7 @@ class Questions:
         question = _Question(expects, about)
         with self._lock:
             self._waiting.append(question)
+        self._asked()
         try:
             send()
             if not question.answered.wait(seconds):

@@ -25,8 +25,8 @@ from users import User
 class Change:
     """What one update of the tables did to what others can see."""
 
-    joined: tuple[User, ...] = ()
-    left: tuple[str, ...] = ()
+    joined: tuple[str, ...] = ()  # ids of users who are online now, or elsewhere than before
+    left: tuple[str, ...] = ()  # ids of users who are away now
     saved: tuple[User, ...] = ()  # to be written to the directory
     displaced: tuple[Link, ...] = ()  # local links whose users have attached elsewhere since
 
@@ -232,7 +232,7 @@ class RoutingTable:
         self._users[user.user_id] = user
         moved = before is None or not was_online or before.home != user.home
         return Change(
-            joined=(user,) if user.online and moved else (),
+            joined=(user.user_id,) if user.online and moved else (),
             left=(user.user_id,) if was_online and not user.online else (),
             saved=(user,),
             displaced=displaced,
@@ -268,7 +268,7 @@ class RoutingTable:
 
 
 def _sum(changes: Iterable[Change]) -> Change:
-    joined: list[User] = []
+    joined: list[str] = []
     left: list[str] = []
     saved: list[User] = []
     displaced: list[Link] = []

@@ -56,6 +56,10 @@ class User:
         """What decides between two attachments (section 7): the later, and of a tie the greater server."""
         return (self.attach.ts, self.home)
 
+    def to_listing(self) -> dict[str, object]:
+        """Return what USER_LIST and PRESENCE say of an online user."""
+        return {"user_id": self.user_id, "server_id": self.home, "display_name": self.display_name}
+
     def to_wire(self) -> dict[str, object]:
         """Return what USER_ADVERTISE, USER_SYNC and USER_KEY have in common."""
         return {

@@ -175,16 +175,17 @@ def read_key_file(path: Path, password: str = "") -> KeyPair:
                 f'mv -- "$(readlink -f {quoted})" {quoted}'
             ) from error
         raise KeyFileError(f"cannot read {path}: {error.strerror}") from error
-    with open(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise KeyFileError(f"{path} is not a regular file; move it away: mv -- {quoted} {quoted}.old")
         if status.st_mode & 0o077:
             raise KeyFileError(f"{path} can be read or written by others; mend it with: chmod 600 {quoted}")
-        try:
-            pem = file.read(_KEY_FILE_MOST)
-        except OSError as error:
-            raise KeyFileError(f"cannot read {path}: {error.strerror}") from error
+        pem = os.read(descriptor, _KEY_FILE_MOST)
+    except OSError as error:
+        raise KeyFileError(f"cannot read {path}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
     try:
         return KeyPair.from_pem(pem, password)
     except WrongPassword as error:

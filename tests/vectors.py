@@ -22,6 +22,13 @@ def load(name: str) -> dict[str, Any]:
     return vectors
 
 
+def cases(name: str, count: int) -> list[dict[str, Any]]:
+    """Return the cases of a file of vectors, and fail when they are not so many as they should be."""
+    found: list[dict[str, Any]] = load(name)["cases"]
+    assert len(found) == count, f"{name}.json holds {len(found)} cases, not {count}"
+    return found
+
+
 @functools.lru_cache
 def key(name: str) -> KeyPair:
     """Return a key pair of keys.json; reading it takes 0.2 s."""

@@ -1,0 +1,1 @@
+"""Tests of crypto/, most of them by vectors made independently of it."""

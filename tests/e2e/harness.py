@@ -182,24 +182,26 @@ def put_key(path: Path, name: str) -> None:
         file.write(key(name).to_pem())
 
 
-class NetworkTest(unittest.TestCase):
-    """A test with a temporary directory and the programs that it starts; none may print a traceback."""
+class Network:
+    """A temporary directory, and the programs that were started with it; none of them may print a traceback.
 
-    factor = 1.0
+    Args:
+        factor: that the programs' timers are multiplied by.
+    """
 
-    def setUp(self) -> None:
-        """Make the directory."""
+    def __init__(self, factor: float = 1.0) -> None:
+        self.factor = factor
         self.directory = Path(tempfile.mkdtemp(prefix="socp-test-"))
-        self.addCleanup(_remove, self.directory)
         self.programs: list[Program] = []
-        self.addCleanup(self._end_all)
 
-    def _end_all(self) -> None:
+    def end(self) -> None:
+        """End all programs, and fail if one has misbehaved."""
         for program in reversed(self.programs):
             program.clean_up()
+        _remove(self.directory)
         misbehaved = [text for program in self.programs if (text := program.misbehaved())]
         if misbehaved:
-            self.fail("\n".join(misbehaved))
+            raise AssertionError("\n".join(misbehaved))
 
     def start(
         self, name: str, *arguments: object, factor: float | None = None, environment: dict[str, str] | None = None
@@ -286,6 +288,24 @@ class NetworkTest(unittest.TestCase):
             if time.monotonic() > end:
                 raise AssertionError(f"{client.name} lists {listed}, not {names}:\n{client.report()}")
             threading.Event().wait(0.5)  # between two questions; there is nothing else to wait for
+
+
+class NetworkTest(unittest.TestCase):
+    """A test with a network of its own, whose methods it has."""
+
+    factor = 1.0
+
+    def setUp(self) -> None:
+        """Make the network."""
+        network = Network(self.factor)
+        self.addCleanup(network.end)
+        self.network = network
+        self.directory = network.directory
+        self.start = network.start
+        self.introducer = network.introducer
+        self.server = network.server
+        self.client = network.client
+        self.wait_listed = network.wait_listed
 
 
 @contextlib.contextmanager

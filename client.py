@@ -6,6 +6,7 @@ python client.py
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
 import os
 import selectors
@@ -60,22 +61,27 @@ class Told(BaseException):
 class Lines:
     """Standard input, line by line, whatever it is: a terminal, a pipe or a file.
 
-    The wait for a line can be woken from another thread, which no read of Python's own can.
+    The wait for a line can be woken from another thread, which no read of Python's own can, and by every signal: one
+    that arrives in the moment before the wait begins would else not be noticed before it ends.
     """
 
     def __init__(self) -> None:
         self.is_terminal = sys.stdin is not None and sys.stdin.isatty()
         self._descriptor = sys.stdin.fileno() if sys.stdin is not None else -1
         self._woken, self._wake = socket.socketpair()
+        self._wake.setblocking(False)
+        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
         self._rest = b""
         self._ended = self._descriptor < 0
 
     def wake(self) -> None:
-        """Have `next` raise InterruptedError, now or when it is next called."""
-        self._wake.send(b"\0")
+        """End the wait of `next` or `wait_woken`, now or when it is next called."""
+        with contextlib.suppress(BlockingIOError):  # it is full of wakings already
+            self._wake.send(b"\0")
 
     def close(self) -> None:
         """Give back what waking took; `wake` must not be called any more."""
+        signal.set_wakeup_fd(-1)
         self._woken.close()
         self._wake.close()
 
@@ -97,6 +103,12 @@ class Lines:
         if not line and not newline:
             return None
         return line.decode("utf-8", errors="surrogateescape").removesuffix("\r")
+
+    def wait_woken(self) -> None:
+        """Wait for `wake` alone."""
+        with selectors.SelectSelector() as selector:
+            selector.register(self._woken, selectors.EVENT_READ)
+            selector.select()
 
     def _wait(self) -> None:
         # select alone works with terminals, pipes and files on every system.
@@ -244,9 +256,22 @@ class Terminal:
                 self._do(chat, commands.get(word), word, rest.lstrip())
         except InterruptedError:
             return LOST_CONNECTION if self._lost.is_set() else 1
-        if not chat.wait_settled(self._settings.timers.farewell) and not self._lost.is_set():
+        if not self._wait_settled(chat) and not self._lost.is_set():
             self._complain(f"{chat.outstanding} message(s) or file(s) were not confirmed in time")
         return LOST_CONNECTION if self._lost.is_set() else min(self._failures, 1)
+
+    def _wait_settled(self, chat: Chat) -> bool:
+        """Wait for receipts and transfers, in another thread: here, a signal must always end the wait."""
+        settled = threading.Event()
+
+        def wait() -> None:
+            if chat.wait_settled(self._settings.timers.farewell):
+                settled.set()
+            self._lines.wake()
+
+        threading.Thread(target=wait, name="settling", daemon=True).start()
+        self._lines.wait_woken()
+        return settled.is_set()
 
     def _do(self, chat: Chat, command: Callable[[Chat, str], None] | None, word: str, rest: str) -> None:
         if command is None:

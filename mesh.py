@@ -370,7 +370,7 @@ class Mesh:
         self._send_gossip(envelope, visited, self._table.server_links())
 
     def _send_gossip(self, envelope: Mapping[str, object], visited: Iterable[str], links: Mapping[str, Link]) -> None:
-        been = {*visited, self._origin.id}
+        been = {*visited, str(envelope["from"]), self._origin.id}
         targets = {server_id: link for server_id, link in links.items() if server_id not in been}
         if targets:
             frame = gossip(envelope, [*been, *targets])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Mapping
@@ -33,6 +34,8 @@ from tests.vectors import key
 
 PATIENCE = 30.0  # seconds for what should take a moment, on a machine that is busy
 DAY = 24 * 60 * 60 * 1000
+# What a server sends of itself at any time.
+_NEWS = frozenset({socp.HEARTBEAT, socp.PRESENCE, socp.USER_SYNC, socp.USER_ADVERTISE, socp.USER_REMOVE})
 NOWHERE = Address("127.0.0.1", 1)  # where the servers that tests play are said to be
 
 
@@ -78,6 +81,14 @@ class Peer:
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()
+
+    def leave(self) -> None:
+        """Close the connection, and wait until the other side has noticed: it closes last, having let us go."""
+        with contextlib.suppress(OSError):
+            self.end_sending()
+            while self.read() is not None:
+                continue
+        self.close()
 
     # --- saying anything ----------------------------------------------------------------------------------------
 
@@ -164,7 +175,7 @@ class Peer:
     def expect_closed(self) -> None:
         """Expect the other side to close, and to say nothing more before it."""
         while (envelope := self.read()) is not None:
-            assert envelope.type in {socp.HEARTBEAT, socp.PRESENCE, socp.USER_SYNC}, f"{envelope.type} came"
+            assert envelope.type in _NEWS, f"{envelope.type} came"
 
     def expect_refusal(self, code: str) -> Envelope:
         """Expect an ERROR with this code, and the end of the connection."""
@@ -186,14 +197,14 @@ class Peer:
                 return
 
     def expect_silence(self) -> None:
-        """Expect that all that was sent so far is passed over: the answer to a probe is the next ERROR or answer."""
+        """Expect that what was sent so far is passed over: nothing but its own news comes before a probe's answer."""
         self.send_probe()
         while True:
             envelope = self.read()
             assert envelope is not None, "the connection was closed"
             if envelope.type == socp.HEARTBEAT and envelope.to == self.id:
                 return
-            assert envelope.type in {socp.HEARTBEAT, socp.PRESENCE, socp.USER_SYNC}, f"{envelope.type} came"
+            assert envelope.sender == self.acceptor and envelope.type in _NEWS, f"{envelope.type} came"
 
     def send_probe(self) -> None:
         """Send a HEARTBEAT that asks for an answer."""

@@ -31,9 +31,8 @@ class Program:
     def __init__(
         self,
         name: str,
-        arguments: list[str],
+        command: list[str],
         *,
-        factor: float = 1.0,
         cwd: Path,
         environment: dict[str, str] | None = None,
     ) -> None:
@@ -41,7 +40,7 @@ class Program:
         clean = {variable: value for variable, value in os.environ.items() if not _is_ours(variable)}
         clean |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error::ResourceWarning"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.e2e.launch", str(factor), *arguments],
+            [sys.executable, *command],
             cwd=cwd,
             env=clean | (environment or {}),
             stdin=subprocess.PIPE,
@@ -207,13 +206,16 @@ class Network:
         self, name: str, *arguments: object, factor: float | None = None, environment: dict[str, str] | None = None
     ) -> Program:
         """Start a program: `start("bob", "client", "--server", …)`; its first argument is the module's name."""
-        program = Program(
-            name,
-            [str(argument) for argument in arguments],
-            factor=self.factor if factor is None else factor,
-            cwd=self.directory,
-            environment={"HOME": str(self.directory), **(environment or {})},
-        )
+        scaled = str(self.factor if factor is None else factor)
+        command = ["-m", "tests.e2e.launch", scaled, *map(str, arguments)]
+        return self._start(name, command, environment or {})
+
+    def start_script(self, name: str, path: Path) -> Program:
+        """Start a script of the test's own."""
+        return self._start(name, [str(path)], {})
+
+    def _start(self, name: str, command: list[str], environment: dict[str, str]) -> Program:
+        program = Program(name, command, cwd=self.directory, environment={"HOME": str(self.directory), **environment})
         self.programs.append(program)
         return program
 
@@ -302,6 +304,7 @@ class NetworkTest(unittest.TestCase):
         self.network = network
         self.directory = network.directory
         self.start = network.start
+        self.start_script = network.start_script
         self.introducer = network.introducer
         self.server = network.server
         self.client = network.client

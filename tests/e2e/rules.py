@@ -12,9 +12,9 @@ from tests.vectors import key
 
 
 class RulesTest(unittest.TestCase):
-    """Tests against one server that runs for all of them; alice and bob talk to each other after each."""
+    """Tests against one server that runs for all of a module; alice and bob talk to each other after each."""
 
-    network: ClassVar[Network]
+    network: ClassVar[Network | None] = None
     program: ClassVar[Program]
     port: ClassVar[int]
     alice: ClassVar[Program]
@@ -24,14 +24,27 @@ class RulesTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        """Start the server, which no introducer answers, and the two users."""
-        cls.network = Network()
-        cls.addClassCleanup(cls.network.end)
-        (cls.network.directory / "introducer.b64u").write_text(key("introducer").public.text, "ascii")
-        cls.program, cls.port = cls.network.server("server", 1, registered=False)
-        cls.server_id = key("server").id
-        cls.alice = cls.network.client("alice", cls.port)
-        cls.bob = cls.network.client("bob", cls.port)
+        """Start the server, which no introducer answers, and the two users, if this module has none yet."""
+        if RulesTest.network is None:
+            RulesTest.start_network(Network())
+            unittest.addModuleCleanup(RulesTest.end_network)
+
+    @staticmethod
+    def start_network(network: Network) -> None:
+        """Start what the tests of a module share."""
+        RulesTest.network = network
+        (network.directory / "introducer.b64u").write_text(key("introducer").public.text, "ascii")
+        RulesTest.program, RulesTest.port = network.server("server", 1, registered=False)
+        RulesTest.server_id = key("server").id
+        RulesTest.alice = network.client("alice", RulesTest.port)
+        RulesTest.bob = network.client("bob", RulesTest.port)
+
+    @staticmethod
+    def end_network() -> None:
+        """End it, and fail if a program of it has misbehaved."""
+        network, RulesTest.network = RulesTest.network, None
+        if network is not None:
+            network.end()
 
     def tearDown(self) -> None:
         """Have alice and bob talk to each other, as if nothing had happened."""
@@ -44,7 +57,7 @@ class RulesTest(unittest.TestCase):
     def connect(self, name: str) -> Peer:
         """Connect with a key of the vectors."""
         peer = Peer(self.port, name)
-        self.addCleanup(peer.close)
+        self.addCleanup(peer.leave)
         return peer
 
     def attached(self, name: str, *caps: str) -> Peer:

@@ -386,7 +386,7 @@ class IntroducerTest(NetworkTest):
     def connect(self, name: str) -> Peer:
         """Connect to it."""
         peer = Peer(self.port, name)
-        self.addCleanup(peer.close)
+        self.addCleanup(peer.leave)
         return peer
 
     def test_join(self) -> None:
@@ -470,34 +470,35 @@ class TimersTest(NetworkTest):
     def connect(self, name: str) -> Peer:
         """Connect to it."""
         peer = Peer(self.port, name)
-        self.addCleanup(peer.close)
+        self.addCleanup(peer.leave)
         return peer
 
     def test_patience_ends(self) -> None:
-        """Who says nothing, stops in mid-handshake or in mid-frame, or falls silent gets TIMEOUT and is closed."""
+        """Who says nothing, stops in mid-handshake or in mid-frame, or falls silent gets TIMEOUT and is closed.
+
+        Bytes that trickle in prolong neither the handshake's time nor a frame's.
+        """
         silent, slow, stuck, idle = (self.connect(name) for name in ("dave", "erin", "frank", "grace"))
+        dripping_stranger, dripping_user = self.connect("stranger"), self.connect("heidi")
         slow.hello()
         slow.expect(socp.AUTH_CHALLENGE)
-        stuck.attach_user()
+        for peer in (stuck, idle, dripping_user):
+            peer.attach_user()
         stuck.send_bytes(b"\0\0\1\0{")
-        idle.attach_user()
-        silent.expect_refusal(TIMEOUT)
-        slow.expect_refusal(TIMEOUT)
-        stuck.expect_refusal(TIMEOUT)
-        idle.expect_refusal(TIMEOUT)
-
-    def test_drops_do_not_help(self) -> None:
-        """Bytes that trickle in prolong neither the handshake's time nor a frame's."""
-        stranger, user = self.connect("dave"), self.connect("erin")
-        user.attach_user()
-        for peer in (stranger, user):
+        for peer in (dripping_stranger, dripping_user):
             peer.send_bytes((10_000).to_bytes(4, "big") + b"{")
-            self.assertEqual(self.drip(peer).payload["code"], TIMEOUT)
-            peer.expect_closed()
+        self.drip(dripping_stranger, dripping_user)
+        for peer in (silent, slow, stuck, idle):
+            peer.expect_refusal(TIMEOUT)
 
-    def drip(self, peer: Peer) -> socp.Envelope:
-        """Send a byte now and then until an ERROR comes."""
-        while True:
-            peer.send_bytes(b" ")
-            with contextlib.suppress(NothingCameError):
-                return peer.expect(socp.ERROR, seconds=0.05)
+    def drip(self, *peers: Peer) -> None:
+        """Send a byte of a frame now and then until each peer got TIMEOUT and was closed."""
+        for peer in peers:
+            while True:
+                for each in peers:
+                    with contextlib.suppress(OSError):
+                        each.send_bytes(b" ")
+                with contextlib.suppress(NothingCameError):
+                    self.assertEqual(peer.expect(socp.ERROR, seconds=0.05).payload["code"], TIMEOUT)
+                    break
+            peer.expect_closed()

@@ -214,13 +214,16 @@ class Directory:
         database: sqlite3.Connection | None = None
         try:
             while batch := self._next_batch():
+                last_attempt = self._stopped
                 try:
                     database = database or self._open()
                     self._write(database, batch)
                 except sqlite3.Error as error:
-                    log.error("cannot write to %s, and will try again: %s", self._path, error)
-                    if not self._put_back(batch):
+                    if last_attempt:
+                        log.error("cannot write to %s: %s; lost: %d record(s)", self._path, error, len(batch))
                         return
+                    log.error("cannot write to %s, and will try again: %s", self._path, error)
+                    self._put_back(batch)
         finally:
             if database is not None:
                 database.close()
@@ -231,13 +234,12 @@ class Directory:
             batch, self._waiting = self._waiting, {}
             return batch
 
-    def _put_back(self, batch: dict[tuple[str, ...], User | Membership]) -> bool:
-        """Keep what could not be written, and wait before the next attempt; False when there will be none."""
+    def _put_back(self, batch: dict[tuple[str, ...], User | Membership]) -> None:
+        """Keep what could not be written, and wait before the next attempt, which an end makes the last."""
         with self._changed:
             for key, record in batch.items():
                 self._waiting[key] = _newer(self._waiting.get(key), record)
             self._changed.wait_for(lambda: self._stopped, self._retry)
-            return not self._stopped
 
     def _write(self, database: sqlite3.Connection, batch: Mapping[tuple[str, ...], User | Membership]) -> None:
         database.execute("BEGIN IMMEDIATE")

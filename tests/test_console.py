@@ -1,0 +1,81 @@
+"""What reaches terminals and logs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import sys
+import unittest
+from unittest import mock
+
+from console import VisibleFormatter, complain, say, speak_utf8, visible
+
+
+class VisibleTest(unittest.TestCase):
+    """The one door for text from outside."""
+
+    def test_text_stays(self) -> None:
+        """Text in any script stays as it is, with what its scripts and emoji need."""
+        for text in (
+            *("", "hello, world", "caf\u00e9 \u4e66 \u05e9\u05dc\u05d5\u05dd \u0645\u0631\u062d\u0628\u0627"),
+            *("\u0928\u200d\u0926", "\U0001f468\u200d\U0001f469", "a\u0301", "\u00a0"),
+        ):
+            self.assertEqual(visible(text), text)
+
+    def test_hidden_is_shown(self) -> None:
+        """Whatever moves the cursor, recolours, reorders or hides text is shown as an escape."""
+        for text, shown in (
+            ("\x1b[2J", r"\x1b[2J"),
+            ("a\nb\r\tc\x00", r"a\nb\r\tc\x00"),
+            ("\x7f\x9b", r"\x7f\x9b"),
+            ("\u202e\u2066\u2069\u200e\u200f\u061c", r"\u202e\u2066\u2069\u200e\u200f\u061c"),
+            ("\u2028\u2029\ufeff\u200b\u00ad", r"\u2028\u2029\ufeff\u200b\xad"),
+            ("\U000e0041", r"\U000e0041"),
+            ("\ud800", r"\ud800"),
+            ("\ue000", r"\ue000"),
+        ):
+            with self.subTest(shown):
+                self.assertEqual(visible(text), shown)
+
+    def test_every_control_character(self) -> None:
+        """No character of the control range passes."""
+        for code in (*range(32), *range(127, 160)):
+            self.assertNotIn(chr(code), visible(f"x{chr(code)}y"))
+
+
+class OutputTest(unittest.TestCase):
+    """Lines of output and of the log."""
+
+    def test_one_line_each(self) -> None:
+        """What is said and complained of stays on its line."""
+        for speak, stream in ((say, "stdout"), (complain, "stderr")):
+            with mock.patch.object(sys, stream, io.StringIO()) as written:
+                speak("forged\n[DM from bob] hi\x1b[1A")
+                self.assertEqual(written.getvalue(), "forged\\n[DM from bob] hi\\x1b[1A\n")
+
+    def test_encoding(self) -> None:
+        """A terminal that lacks a character is shown its escape, rather than the program ending."""
+        raw = io.BytesIO()
+        with io.TextIOWrapper(raw, encoding="ascii") as stream, mock.patch.object(sys, "stdout", stream):
+            speak_utf8()
+            say("caf\u00e9")
+            self.assertEqual(raw.getvalue(), b"caf\\xe9\n")
+
+    def test_log(self) -> None:
+        """A log record is one line, an exception in it is told without a traceback."""
+        stream = io.StringIO()
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(VisibleFormatter("%(levelname)s %(message)s"))
+        logger = logging.Logger("test")
+        logger.addHandler(handler)
+        with contextlib.suppress(ValueError):
+            try:
+                raise ValueError("bad\nvalue")
+            except ValueError:
+                logger.exception("it %s", "failed\x1b[0m")
+                raise
+        lines = stream.getvalue().splitlines()
+        self.assertEqual(len(lines), 1)
+        self.assertIn(r"ERROR it failed\x1b[0m\nValueError: bad\nvalue at test_log:", lines[0])
+        self.assertNotIn("Traceback", lines[0])

@@ -1,0 +1,324 @@
+"""Links: reading, sending without blocking, and their ends."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import unittest
+from collections.abc import Callable
+from dataclasses import replace
+
+from framing import FROM_SERVER, FROM_STRANGER, FROM_USER, encode_frame
+from link import Link, Sent
+from settings import Limits, Settings, Timers
+from socp import BAD_FRAME, TIMEOUT, TOO_LARGE, LinkError
+from tests.sockets import tcp_pair
+from threads import Alarms, Deadline, Threads
+from transport import PlainTransport
+
+PATIENCE = 10.0
+# Short, and far enough from each other that each test sees its own.
+TIMERS = replace(Timers(), linger=0.3, full=0.2, frame=0.1, silence=0.1)
+LONG = replace(Timers(), linger=PATIENCE)
+
+
+def numbered(number: int, size: int = 0) -> bytes:
+    """Return a frame with a number in it."""
+    return encode_frame({"n": number, "x": "x" * size})
+
+
+class LinkTest(unittest.TestCase):
+    """A link over a pair of sockets; the test is the peer."""
+
+    def make(self, timers: Timers = LONG, limits: Limits | None = None) -> Link:
+        """Return a link; the peer's end is `peer`."""
+        ours, self.peer = tcp_pair()
+        self.peer.settimeout(PATIENCE)
+        self.threads, alarms = Threads(), Alarms()
+        alarms.start()
+        settings = Settings(timers, limits if limits is not None else Limits())
+        link = Link(
+            PlainTransport(ours), FROM_SERVER, settings=settings, alarms=alarms, threads=self.threads, name="test"
+        )
+        self.addCleanup(self.peer.close)
+        self.addCleanup(alarms.stop)
+        self.addCleanup(lambda: self.assertEqual(self.threads.join(Deadline(PATIENCE)), []))
+        self.addCleanup(link.end)
+        self.addCleanup(link.abort)
+        return link
+
+    def read_in_thread(self, link: Link, each: Callable[[bytes], None] = lambda _: None) -> threading.Thread:
+        """Have a thread be the link's reader; what ends it is in `ended_by`."""
+        self.ended_by: LinkError | None = None
+
+        def read() -> None:
+            try:
+                for frame in link.frames():
+                    each(frame)
+            except LinkError as error:
+                self.ended_by = error
+                link.finish()
+            link.end()
+
+        thread = threading.Thread(target=read, daemon=True)
+        thread.start()
+        return thread
+
+    def received(self, size: int) -> bytes:
+        """Return so many bytes that the peer has received."""
+        data = b""
+        while len(data) < size:
+            more = self.peer.recv(65_536)
+            self.assertTrue(more, "the link was closed too early")
+            data += more
+        return data
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def test_frames(self) -> None:
+        """Frames are yielded as they come, until the peer closes."""
+        link = self.make()
+        self.peer.sendall(numbered(1) + numbered(2) + numbered(3)[:5])
+        self.peer.shutdown(socket.SHUT_WR)
+        self.assertEqual(list(link.frames()), [numbered(1), numbered(2)])
+
+    def test_errors(self) -> None:
+        """A frame over the limit in force ends the reading with its error."""
+        link = self.make()
+        link.handshake_done(FROM_USER)
+        self.peer.sendall(numbered(1) + (FROM_USER.most + 1).to_bytes(4, "big"))
+        frames = link.frames()
+        self.assertEqual(next(frames), numbered(1))
+        with self.assertRaises(LinkError) as caught:
+            next(frames)
+        self.assertEqual(caught.exception.code, TOO_LARGE)
+
+    def test_limit_of_strangers(self) -> None:
+        """Before the handshake the limit of strangers holds, where that is what the link was made with."""
+        link = self.make()
+        link._buffer.limit = FROM_STRANGER
+        self.peer.sendall((FROM_STRANGER.most + 1).to_bytes(4, "big"))
+        with self.assertRaises(LinkError) as caught:
+            next(link.frames())
+        self.assertEqual(caught.exception.code, BAD_FRAME)
+
+    def times_out(self, prepare: Callable[[Link], None], detail: str) -> None:
+        """Have a link end with TIMEOUT, and its peer be told what is sent last all the same."""
+        link = self.make(TIMERS)
+        prepare(link)
+        with self.assertRaises(LinkError) as caught:
+            for _ in link.frames():
+                continue
+        self.assertEqual(caught.exception.code, TIMEOUT)
+        self.assertIn(detail, caught.exception.detail)
+        link.finish(numbered(9))
+        self.assertEqual(self.received(len(numbered(9))), numbered(9))
+
+    def test_handshake_too_slow(self) -> None:
+        """A handshake that is not done in time is TIMEOUT."""
+        self.times_out(lambda link: link.expect_handshake(0.05), "handshake")
+
+    def test_frame_too_slow(self) -> None:
+        """A frame that has begun and is not complete in time is TIMEOUT."""
+        self.times_out(lambda _: self.peer.sendall(numbered(1) + numbered(2)[:-1]), "frame")
+
+    def test_silence(self) -> None:
+        """An established link on which nothing is heard is TIMEOUT."""
+        self.times_out(lambda link: link.handshake_done(FROM_SERVER), "nothing was heard")
+
+    def test_alarms_that_do_not_ring(self) -> None:
+        """A handshake that was done, and frames that come in time, end nothing."""
+        link = self.make(replace(TIMERS, silence=0.5, frame=0.1))
+        link.expect_handshake(0.1)
+        link.handshake_done(FROM_SERVER)
+        seen = threading.Semaphore(0)
+        thread = self.read_in_thread(link, lambda _: seen.release())
+        for number in range(30):
+            frame = numbered(number)
+            self.peer.sendall(frame[:3])
+            threading.Event().wait(0.01)
+            self.peer.sendall(frame[3:])
+            self.assertTrue(seen.acquire(timeout=PATIENCE))
+        self.assertFalse(link.closing)
+        self.peer.close()
+        thread.join(PATIENCE)
+        self.assertIsNone(self.ended_by)
+
+    def test_sign_of_life(self) -> None:
+        """A probe tells a link whose peer answers from one whose peer does not, or that ends meanwhile."""
+        link = self.make()
+        thread = self.read_in_thread(link)
+        self.assertFalse(link.alive_within(0.05, asked_by=numbered(1)))
+        self.assertEqual(self.received(len(numbered(1))), numbered(1))
+        answers: list[bool] = []
+        asking = threading.Thread(target=lambda: answers.append(link.alive_within(PATIENCE, asked_by=numbered(2))))
+        asking.start()
+        self.received(len(numbered(2)))
+        self.peer.sendall(numbered(3))
+        asking.join(PATIENCE)
+        self.assertEqual(answers, [True])
+        asking = threading.Thread(target=lambda: answers.append(link.alive_within(PATIENCE, asked_by=numbered(4))))
+        asking.start()
+        self.received(len(numbered(4)))
+        self.peer.close()
+        thread.join(PATIENCE)
+        asking.join(PATIENCE)
+        self.assertEqual(answers, [True, False])
+
+    # --- sending ------------------------------------------------------------------------------------------------
+
+    def test_direct(self) -> None:
+        """While nothing waits, a frame goes out in the sender's own thread."""
+        link = self.make()
+        self.assertIs(link.send(numbered(1)), Sent.YES)
+        self.assertEqual(self.received(len(numbered(1))), numbered(1))
+        self.assertFalse([thread for thread in threading.enumerate() if thread.name == "test writer"])
+
+    def test_order(self) -> None:
+        """What several threads send arrives whole, and each one's frames in their order, however slow the peer."""
+        link = self.make()
+        counts = 200
+
+        def send(sender: int) -> None:
+            for number in range(counts):
+                self.assertIs(link.send(numbered(sender * counts + number, 2_000)), Sent.YES)
+
+        senders = [threading.Thread(target=send, args=(sender,)) for sender in range(4)]
+        for thread in senders:
+            thread.start()
+        total = sum(len(numbered(number, 2_000)) for number in range(4 * counts))
+        data = self.received(total)
+        for thread in senders:
+            thread.join()
+        found = [int(part.split(b",")[0]) for part in data.split(b'{"n":')[1:]]
+        self.assertEqual(sorted(found), list(range(4 * counts)))
+        for sender in range(4):
+            own = [number for number in found if number // counts == sender]
+            self.assertEqual(own, sorted(own))
+
+    def test_never_blocks(self) -> None:
+        """With a peer that reads nothing, frames wait up to the queue's size, and then the sender is told."""
+        link = self.make(limits=replace(Limits(), queue=1_000_000))
+        results = [link.send(numbered(number, 10_000)) for number in range(1_000)]
+        self.assertIn(Sent.FULL, results)
+        first_full = results.index(Sent.FULL)
+        self.assertEqual(set(results[:first_full]), {Sent.YES})
+        self.assertGreaterEqual(first_full, 90)
+        size = sum(len(numbered(number, 10_000)) for number in range(first_full))
+        self.assertEqual(self.received(size).count(b'{"n":'), first_full)
+        self.assertTrue(link.wait_until_drained(PATIENCE))
+        self.assertIs(link.send(numbered(0)), Sent.YES)
+
+    def test_full_for_too_long(self) -> None:
+        """A link that stays full is closed."""
+        link = self.make(TIMERS, replace(Limits(), queue=100_000))
+        thread = self.read_in_thread(link)
+        with self.assertLogs("socp.link", "WARNING"):
+            while link.send(numbered(1, 10_000)) is Sent.YES:
+                continue
+            self.assertFalse(link.wait_until_drained(0))
+            thread.join(PATIENCE)
+        self.assertFalse(thread.is_alive())
+        self.assertIs(link.send(numbered(2)), Sent.CLOSED)
+
+    def test_drains_in_time(self) -> None:
+        """A link that was full and was emptied in time stays open."""
+        link = self.make(TIMERS, replace(Limits(), queue=100_000))
+        while link.send(numbered(1, 10_000)) is Sent.YES:
+            continue
+        reader = threading.Thread(target=lambda: self.received(400_000), daemon=True)
+        reader.start()
+        self.assertTrue(link.wait_until_drained(PATIENCE))
+        threading.Event().wait(2 * TIMERS.full)
+        self.assertFalse(link.closing)
+
+    def test_held(self) -> None:
+        """What is sent while a link is held goes out behind the frame that releases it."""
+        link = self.make()
+        link.hold()
+        for number in (2, 3):
+            self.assertIs(link.send(numbered(number)), Sent.YES)
+        link.release(numbered(1))
+        link.send(numbered(4))
+        expected = b"".join(map(numbered, (1, 2, 3, 4)))
+        self.assertEqual(self.received(len(expected)), expected)
+
+    def test_no_thread_for_the_writer(self) -> None:
+        """When a writer is needed and there is no thread for it, the link is closed."""
+        link = self.make()
+        self.threads.join(Deadline(0))
+        with self.assertLogs("socp.link", "WARNING"):
+            while link.send(numbered(1, 100_000)) is Sent.YES:
+                continue
+        self.assertTrue(link.closing)
+
+    def test_peer_gone(self) -> None:
+        """Sending to a peer that has gone closes the link, and raises nothing."""
+        link = self.make()
+        self.peer.close()
+        for _ in range(3):
+            link.send(numbered(1))
+        self.assertIs(link.send(numbered(1)), Sent.CLOSED)
+
+    # --- closing ------------------------------------------------------------------------------------------------
+
+    def test_finish(self) -> None:
+        """What waits and the last frame go out, and then the end, also to a peer that is slow to read."""
+        link = self.make()
+        thread = self.read_in_thread(link)
+        frames = [numbered(number, 10_000) for number in range(100)]
+        for frame in frames:
+            link.send(frame)
+        link.finish(numbered(100))
+        link.finish(numbered(101))
+        self.assertIs(link.send(numbered(102)), Sent.CLOSED)
+        expected = b"".join(frames) + numbered(100)
+        self.assertEqual(self.received(len(expected)), expected)
+        self.assertEqual(self.peer.recv(1), b"")
+        self.peer.close()
+        thread.join(PATIENCE)
+        self.assertFalse(thread.is_alive())
+
+    def test_finish_does_not_reset(self) -> None:
+        """The last frame arrives though the peer was still sending: its bytes are read, and not acted on."""
+        link = self.make()
+        seen: list[bytes] = []
+        thread = self.read_in_thread(link, seen.append)
+        link.finish(numbered(1))
+        for number in range(100):
+            self.peer.sendall(numbered(number, 10_000))
+        self.assertEqual(self.received(len(numbered(1))), numbered(1))
+        self.peer.close()
+        thread.join(PATIENCE)
+        self.assertEqual(seen, [])
+
+    def test_linger_ends(self) -> None:
+        """A peer that neither reads nor closes is not waited for longer than `linger`."""
+        link = self.make(TIMERS)
+        thread = self.read_in_thread(link)
+        for number in range(100):
+            link.send(numbered(number, 10_000))
+        link.finish(numbered(100))
+        thread.join(PATIENCE)
+        self.assertFalse(thread.is_alive())
+
+    def test_abort(self) -> None:
+        """Closing at once wakes the reader, whatever waits to be sent, and is harmless when repeated."""
+        link = self.make()
+        thread = self.read_in_thread(link)
+        for number in range(100):
+            link.send(numbered(number, 10_000))
+        link.abort()
+        link.abort()
+        thread.join(PATIENCE)
+        self.assertFalse(thread.is_alive())
+        self.assertIs(link.send(numbered(1)), Sent.CLOSED)
+
+    def test_frames_behind_a_farewell(self) -> None:
+        """Of frames that came in one piece, those behind the one that closed the link are not handed out."""
+        link = self.make()
+        self.peer.sendall(numbered(1) + numbered(2))
+        frames = link.frames()
+        next(frames)
+        link.finish()
+        self.assertEqual(list(frames), [])

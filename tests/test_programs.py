@@ -1,0 +1,135 @@
+"""What the programs share."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from addresses import Address
+from programs import (
+    StartError,
+    address_argument,
+    load_key,
+    own_directory,
+    port_argument,
+    run_program,
+)
+from tests.vectors import key
+
+
+class ArgumentsTest(unittest.TestCase):
+    """Values of arguments."""
+
+    def test_ports(self) -> None:
+        """Ports are numbers from 0 to 65535."""
+        self.assertEqual([port_argument(text) for text in ("0", "65535")], [0, 65535])
+        for text in ("", "-1", "65536", "x", "1.0", "\u0661"):
+            self.assertRaises(argparse.ArgumentTypeError, port_argument, text)
+
+    def test_addresses(self) -> None:
+        """Addresses are host:port, and the error says so."""
+        self.assertEqual(address_argument("[::1]:5"), Address("::1", 5))
+        with self.assertRaisesRegex(argparse.ArgumentTypeError, "host:port"):
+            address_argument("nowhere")
+
+
+class DirectoryTest(unittest.TestCase):
+    """A data directory for one process at a time."""
+
+    def setUp(self) -> None:
+        """Make a place for it."""
+        directory = tempfile.TemporaryDirectory(prefix="socp-test-")
+        self.addCleanup(directory.cleanup)
+        self.path = Path(directory.name) / "a" / "data"
+
+    def test_one_at_a_time(self) -> None:
+        """It is made with mode 0700, and kept to whoever has it, until that ends."""
+        with own_directory(self.path):
+            self.assertEqual(self.path.stat().st_mode & 0o777, 0o700)
+            with self.assertRaisesRegex(StartError, "in use"), own_directory(self.path):
+                self.fail("two at a time")
+        with own_directory(self.path):
+            self.assertTrue((self.path / "lock").exists())
+
+    def test_unusable(self) -> None:
+        """One that cannot be made is named with the reason."""
+        self.path.parent.mkdir()
+        self.path.touch()
+        with self.assertRaisesRegex(StartError, f"cannot use the directory {self.path}"), own_directory(self.path):
+            self.fail("it is a file")
+
+    def test_key(self) -> None:
+        """A key is read with the password of its variable, which a wrong one names."""
+        file = self.path / "key.pem"
+        with mock.patch.dict(os.environ, {"TEST_PASS": "right"}):
+            self.path.mkdir(parents=True, mode=0o700)
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
+            os.write(descriptor, key("alice").to_pem("right"))
+            os.close(descriptor)
+            self.assertEqual(load_key(file, "TEST_PASS").id, key("alice").id)
+        with mock.patch.dict(os.environ, {"TEST_PASS": "wrong"}), self.assertRaisesRegex(StartError, r"\$TEST_PASS"):
+            load_key(file, "TEST_PASS")
+        file.chmod(0o644)
+        with self.assertRaisesRegex(StartError, "chmod 600"):
+            load_key(file, "TEST_PASS")
+
+
+class RunTest(unittest.TestCase):
+    """From a program's beginning to its end."""
+
+    def test_codes(self) -> None:
+        """What stops a program becomes an exit code, and at most one line."""
+
+        def refuse() -> int:
+            raise StartError("no \x1b[31m way")
+
+        def interrupt() -> int:
+            raise KeyboardInterrupt
+
+        for main, code, said in (
+            (lambda: 7, 7, ""),
+            (refuse, 1, "[Test] no \\x1b[31m way\n"),
+            (interrupt, 130, ""),
+        ):
+            with contextlib.redirect_stderr(io.StringIO()) as stream:
+                self.assertEqual(run_program("Test", main), code)
+            self.assertEqual(stream.getvalue(), said)
+
+    def test_told_to_end(self) -> None:
+        """Each of the signals that end a program is waited for, by whatever thread it arrives, and ends it in order."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            self.assertEqual(self.run_script("", f"os.kill(os.getpid(), {int(number)})"), "stopped\n")
+
+    def test_ignored_signals_stay_ignored(self) -> None:
+        """A signal that the parent has a program ignore, as nohup does, does not end it."""
+        kill = "os.kill(os.getpid(), signal.SIGHUP); threading.Timer(0.2, os.kill, (os.getpid(), 15)).start()"
+        ignored = "; print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)"
+        self.assertEqual(self.run_script('trap "" HUP; ', kill + ignored), "True\nstopped\n")
+
+    def run_script(self, shell: str, kill: str) -> str:
+        """Run a program of its own that kills itself while it holds signals, and return what it prints."""
+        script = (
+            "import os, signal, threading; from programs import hold_signals, run_until_told\n"
+            "with hold_signals():\n"
+            "    threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+            f"    {kill}\n"
+            "    run_until_told(lambda: print('stopped'))\n"
+        )
+        done = subprocess.run(
+            ["sh", "-c", f'{shell}exec "$0" -c "$1"', sys.executable, script],
+            cwd=Path(__file__).parents[1],
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+        return done.stdout

@@ -1,0 +1,257 @@
+"""Sending files: recipients and servers that do not do what they should."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import socp
+from crypto.signing import MANIFEST, verify_content
+from errors import FileRefused
+from events import FileStarted
+from sending import CHUNK_PLAIN, CHUNK_SEALED
+from settings import Limits, Settings, Timers
+from socp import FILE_ACK, FILE_CHUNK, FILE_END, FILE_START, SERVER_BUSY, USER_NOT_FOUND, Envelope
+from tests.vectors import key
+from tests.wire import WireTest, changed
+
+
+class SendTest(WireTest):
+    """Files that arrive."""
+
+    settings = Settings(replace(Timers(), busy=0.01))
+
+    def test_manifest(self) -> None:
+        """The offer says name, size, hash and chunks, and is signed; the chunks are sealed and numbered."""
+        content = os.urandom(CHUNK_PLAIN + 5)
+        file_id = self.offer(content)
+        self.assertEqual(self.assert_done(self.alice).file_id, file_id)
+        start = self.alice.sent[0]
+        self.assertTrue(
+            verify_content(key("alice").public, MANIFEST, start.signed_values(), start.payload["content_sig"])
+        )
+        self.assertEqual((start.payload["size"], start.payload["chunks"]), (len(content), 2))
+        self.assertEqual(start.payload["sha256"], hashlib.sha256(content).hexdigest())
+        self.assertEqual((start.payload["mode"], start.payload["name"]), ("dm", "a file.bin"))
+        types = [envelope.type for envelope in self.alice.sent]
+        self.assertEqual(types, [FILE_START, FILE_CHUNK, FILE_CHUNK, FILE_END])
+        self.assertEqual([chunk.payload["index"] for chunk in self.alice.sent[1:3]], [0, 1])
+        self.assertEqual(self.alice.transfers.active, 0)
+        self.assertTrue(self.alice.settled.is_set())
+
+    def test_empty(self) -> None:
+        """An empty file has no chunks."""
+        self.offer(b"")
+        self.assert_done(self.alice)
+        self.assertEqual([envelope.type for envelope in self.alice.sent], [FILE_START, FILE_END])
+
+    def test_busy(self) -> None:
+        """What a server had no room for is sent again, from where the recipient stands."""
+        refused: set[tuple[str, int]] = set()
+
+        def alter(envelope: Envelope) -> Envelope | None:
+            place = (envelope.type, envelope.payload.get("index", -1))
+            if place in {(FILE_START, -1), (FILE_CHUNK, 0), (FILE_CHUNK, 2), (FILE_END, -1)} - refused:
+                refused.add(place)
+                self.alice.refuse(envelope, SERVER_BUSY)
+                return None
+            return envelope
+
+        self.alice.alter = alter
+        content = os.urandom(3 * CHUNK_PLAIN)
+        self.offer(content)
+        self.assertEqual(self.assert_done(self.bob).path.read_bytes(), content)
+        self.assert_done(self.alice)
+        self.assertEqual(len(refused), 4)
+
+    def test_refused_files(self) -> None:
+        """What is no regular file, or too large, is refused before anything is sent."""
+        os.mkfifo(self.directory / "fifo")
+        large = self.directory / "large"
+        with large.open("wb") as stream:
+            stream.truncate(Limits().file_bytes + 1)
+        for path, error in (
+            (self.directory / "missing", "No such file"),
+            (self.directory, "it is a directory"),
+            (self.directory / "fifo", "not a regular file"),
+            (Path("a\x00b"), "null"),
+            (large, "at most"),
+        ):
+            with self.subTest(path=path), self.assertRaisesRegex(FileRefused, error):
+                self.alice.transfers.offer(self.bob.contact, path)
+        self.assertEqual((self.alice.sent, self.alice.transfers.active), ([], 0))
+
+    def test_odd_names(self) -> None:
+        """A name that is not UTF-8 is sent as near to it as can be."""
+        path = Path(os.fsdecode(os.fsencode(self.directory) + b"/a\xffb"))
+        try:
+            path.write_bytes(b"x")
+        except OSError:
+            return  # macOS has no such names
+        self.alice.transfers.offer(self.bob.contact, path)
+        self.assert_done(self.alice)
+        self.assertEqual(self.alice.sent[0].payload["name"], "a?b")
+
+
+class RecipientTest(WireTest):
+    """Recipients that answer wrongly, or not at all."""
+
+    settings = Settings(replace(Timers(), stall=0.6, offer=0.6, busy=0.01))
+
+    def test_no_answer(self) -> None:
+        """An offer that nobody answers fails in time."""
+        self.alice.alter = lambda _: None
+        self.offer(b"x")
+        self.assert_failed(self.alice, "did not answer the offer")
+
+    def test_no_chunk_before_it_is_asked_for(self) -> None:
+        """Nothing of the file is sent before the recipient has taken it."""
+        self.bob.alter = lambda _: None
+        self.offer(b"x")
+        self.assert_failed(self.alice, "did not answer the offer")
+        self.assertEqual([envelope.type for envelope in self.alice.sent], [FILE_START])
+
+    def test_stalled(self) -> None:
+        """A recipient that falls silent fails the transfer, and is told that it has ended."""
+        self.bob.alter = lambda envelope: envelope if envelope.payload["next_index"] == 0 else None
+        self.offer(b"x" * CHUNK_PLAIN * 20)
+        self.assert_failed(self.alice, "nothing was heard from the recipient")
+        self.assertEqual(self.alice.sent[-1].type, FILE_END)
+
+    def test_window(self) -> None:
+        """At most 1 MiB of ciphertext is on its way that the recipient has not acknowledged."""
+        self.bob.alter = lambda envelope: envelope if envelope.payload["next_index"] == 0 else None
+        self.offer(b"x" * CHUNK_PLAIN * 50)
+        self.assert_failed(self.alice, "nothing was heard")
+        chunks = [envelope for envelope in self.alice.sent if envelope.type == FILE_CHUNK]
+        self.assertEqual(len(chunks), 1024 * 1024 // CHUNK_SEALED)
+
+    def test_forged_end(self) -> None:
+        """An end that the recipient has not signed is passed over."""
+
+        def alter(envelope: Envelope) -> Envelope | None:
+            return envelope if envelope.payload["status"] == "receiving" else changed(envelope, content_sig="AA")
+
+        with self.assertLogs("socp.sending", "WARNING"):
+            self.bob.alter = alter
+            self.offer(b"")
+            self.assert_failed(self.alice, "nothing was heard from the recipient")
+
+    def test_acks_of_others(self) -> None:
+        """What somebody else says of a transfer is passed over."""
+        self.bob.alter = lambda _: None
+        file_id = self.offer(b"x")
+        for status in ("receiving", "complete", "rejected"):
+            payload = {"file_id": file_id, "next_index": 0, "status": status}
+            envelope = socp.make_envelope(FILE_ACK, key("mallory").id, self.alice.id, 1, payload)
+            self.alice.transfers.take(socp.read_envelope(envelope))
+        self.assert_failed(self.alice, "did not answer the offer")
+
+    def test_numbers_that_make_no_sense(self) -> None:
+        """An acknowledgement beyond the end, or of a status that nobody knows, moves nothing."""
+        self.bob.alter = lambda envelope: changed(envelope, next_index=10**9)
+        self.offer(b"x" * CHUNK_PLAIN * 50)
+        self.assert_failed(self.alice, "nothing was heard")
+        chunks = [envelope for envelope in self.alice.sent if envelope.type == FILE_CHUNK]
+        self.assertEqual(len(chunks), 1024 * 1024 // CHUNK_SEALED)
+
+    def test_rejected(self) -> None:
+        """A rejection is told with the recipient's reason."""
+        self.offer(b"x")
+        self.assert_done(self.alice)
+        start = self.alice.sent[0]
+        self.bob.take(start)  # a repeat of a finished transfer
+        while not [envelope for envelope in self.bob.sent if envelope.payload["status"] == "rejected"]:
+            self.bob.settled.wait(0.01)
+        rejected = self.bob.sent[-1].payload
+        self.assertIn("sent before", rejected["detail"])
+
+
+class EndsTest(WireTest):
+    """Transfers that end in the middle."""
+
+    settings = Settings(replace(Timers(), busy=0.01))
+
+    def test_user_not_found(self) -> None:
+        """A recipient that has left is said to have, with the server's words."""
+
+        def alter(envelope: Envelope) -> Envelope | None:
+            if envelope.payload.get("index") == 3:
+                self.alice.refuse(envelope, USER_NOT_FOUND)
+                return None
+            return envelope
+
+        self.alice.alter = alter
+        self.offer(b"x" * CHUNK_PLAIN * 8)
+        self.assert_failed(self.alice, "USER_NOT_FOUND: by the test")
+        self.assertEqual(self.alice.sent[-1].type, FILE_END)
+
+    def test_file_changes(self) -> None:
+        """A file that is cut short while it is sent fails, and leaves nothing at the recipient."""
+        path = self.file(b"x" * CHUNK_PLAIN * 8)
+
+        def alter(envelope: Envelope) -> Envelope | None:
+            if envelope.type == FILE_START:
+                os.truncate(path, CHUNK_PLAIN * 2)
+            return envelope
+
+        self.alice.alter = alter
+        self.alice.transfers.offer(self.bob.contact, path)
+        self.assert_failed(self.alice, "cut short")
+        self.assert_failed(self.bob, "ended it before its last chunk")
+        self.assert_nothing_left()
+
+    def test_file_is_changed_in_place(self) -> None:
+        """A file whose bytes change while it is sent is refused by its hash."""
+        path = self.file(b"x" * CHUNK_PLAIN * 2)
+
+        def alter(envelope: Envelope) -> Envelope | None:
+            if envelope.type == FILE_START:
+                path.write_bytes(b"y" * CHUNK_PLAIN * 2)
+            return envelope
+
+        self.alice.alter = alter
+        self.alice.transfers.offer(self.bob.contact, path)
+        self.assert_failed(self.alice, "failed at the recipient: its SHA-256")
+        self.assert_failed(self.bob, "its SHA-256 is not the one")
+        self.assert_nothing_left()
+
+    def test_leaving(self) -> None:
+        """A sender that leaves tells the recipient at once."""
+
+        def alter(envelope: Envelope) -> Envelope | None:
+            if envelope.payload.get("index") == 1:
+                self.alice.transfers.stop()
+            return envelope
+
+        self.alice.alter = alter
+        self.offer(b"x" * CHUNK_PLAIN * 40)
+        self.assert_failed(self.alice, "this client is leaving")
+        self.assert_failed(self.bob, "ended it before its last chunk")
+        self.assert_nothing_left()
+
+    def test_disconnected(self) -> None:
+        """When the connection is lost, transfers end at both ends."""
+
+        def alter(envelope: Envelope) -> Envelope | None:
+            if envelope.payload.get("index") == 1:
+                for end in (self.alice, self.bob):
+                    end.connected = False
+                    end.transfers.disconnected()
+            return envelope
+
+        self.alice.alter = alter
+        self.offer(b"x" * CHUNK_PLAIN * 40)
+        self.assert_failed(self.alice, "the connection was lost|not connected")
+        self.assert_failed(self.bob, "the connection was lost|not connected")
+        self.assert_nothing_left()
+
+    def test_started(self) -> None:
+        """Both ends are told when a file begins."""
+        self.offer(b"x")
+        for end, incoming in ((self.alice, False), (self.bob, True)):
+            event = end.events.get(timeout=20)
+            assert isinstance(event, FileStarted)
+            self.assertEqual((event.incoming, event.size, event.name), (incoming, 1, "a file.bin"))

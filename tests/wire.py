@@ -1,0 +1,148 @@
+"""Two clients' transfers, wired to each other without servers; what passes can be changed, dropped or answered."""
+
+from __future__ import annotations
+
+import queue
+import tempfile
+import threading
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import socp
+from contacts import Contact
+from errors import NotConnected
+from events import Event, FileDone, FileFailed, FileStarted
+from framing import decode_frame, encode_frame
+from settings import Settings
+from socp import Envelope
+from tests.test_users import make_user
+from tests.vectors import key
+from threads import Deadline, Threads
+from transfers import Transfers
+
+PATIENCE = 20.0
+Alter = Callable[[Envelope], "Envelope | None"]
+
+
+def changed(envelope: Envelope, **change: Any) -> Envelope:
+    """Return an envelope with fields of its payload changed."""
+    wire = socp.make_envelope(envelope.type, envelope.sender, envelope.to, envelope.ts, {**envelope.payload, **change})
+    return socp.read_envelope(wire, encode_frame(wire))
+
+
+class End:
+    """One of the two: what it is told and sends, and where its files go."""
+
+    def __init__(self, name: str, directory: Path, settings: Settings) -> None:
+        self.id = key(name).id
+        self.contact = Contact(make_user(name), key(name).public)
+        self.files = directory / f"{name}-files"
+        self.threads = Threads()
+        self.events: queue.Queue[Event] = queue.Queue()
+        self.sent: list[Envelope] = []
+        self.alter: Alter = lambda envelope: envelope
+        self.connected = True
+        self.settled = threading.Event()
+        self.other: End
+        self.transfers = Transfers(
+            key(name),
+            self.files,
+            settings,
+            self.threads,
+            send=self.send,
+            emit=self.events.put,
+            settled=self.settled.set,
+        )
+        self._incoming: queue.Queue[Envelope | None] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def send(self, frame_type: str, to: str, payload: dict[str, object], ts: int | None = None) -> None:
+        """Send a frame, as Chat does."""
+        if not self.connected:
+            raise NotConnected("not connected to a server")
+        frame = encode_frame(socp.make_envelope(frame_type, self.id, to, ts or socp.now_ms(), payload))
+        envelope = socp.read_envelope(decode_frame(frame), frame)
+        self.sent.append(envelope)
+        passed = self.alter(envelope)
+        if passed is not None:
+            self.other.take(passed)
+
+    def take(self, envelope: Envelope) -> None:
+        """Receive a frame."""
+        self._incoming.put(envelope)
+
+    def _read(self) -> None:
+        while (envelope := self._incoming.get()) is not None:
+            if envelope.type == socp.FILE_START:
+                self.transfers.take_start(envelope)
+            elif envelope.type == socp.ERROR:
+                payload = envelope.payload
+                self.transfers.take_error(payload["file_id"], payload["code"], payload.get("detail", ""))
+            else:
+                self.transfers.take(envelope)
+
+    def refuse(self, envelope: Envelope, code: str) -> None:
+        """Have a server answer a frame of ours with an ERROR."""
+        payload = {"code": code, "detail": "by the test", "file_id": envelope.payload["file_id"]}
+        self.take(socp.read_envelope(socp.make_envelope(socp.ERROR, key("server").id, self.id, 1, payload)))
+
+    def end(self) -> list[str]:
+        """End its threads, and return those that did not."""
+        self.transfers.disconnected()
+        left = self.threads.join(Deadline(PATIENCE))
+        self._incoming.put(None)
+        self._reader.join(PATIENCE)
+        return left
+
+
+class WireTest(unittest.TestCase):
+    """A test in which alice sends files to bob."""
+
+    settings = Settings()
+
+    def setUp(self) -> None:
+        """Wire the two to each other."""
+        directory = tempfile.TemporaryDirectory(prefix="socp-test-")
+        self.addCleanup(directory.cleanup)
+        self.directory = Path(directory.name)
+        self.alice, self.bob = (End(name, self.directory, self.settings) for name in ("alice", "bob"))
+        self.alice.other, self.bob.other = self.bob, self.alice
+        self.addCleanup(lambda: self.assertEqual(self.alice.end() + self.bob.end(), []))
+
+    def file(self, content: bytes, name: str = "a file.bin") -> Path:
+        """Write a file to send."""
+        path = self.directory / name
+        path.write_bytes(content)
+        return path
+
+    def offer(self, content: bytes, name: str = "a file.bin") -> str:
+        """Have alice send a file to bob, and return its file_id."""
+        return self.alice.transfers.offer(self.bob.contact, self.file(content, name))
+
+    def outcome(self, end: End) -> FileDone | FileFailed:
+        """Wait for how a transfer ends at one end."""
+        while True:
+            event = end.events.get(timeout=PATIENCE)
+            if isinstance(event, (FileDone, FileFailed)):
+                return event
+            self.assertIsInstance(event, FileStarted)
+
+    def assert_done(self, end: End) -> FileDone:
+        """Check that a transfer has ended well at one end."""
+        outcome = self.outcome(end)
+        assert isinstance(outcome, FileDone), outcome
+        return outcome
+
+    def assert_failed(self, end: End, reason: str) -> FileFailed:
+        """Check that a transfer has failed at one end, for a reason."""
+        outcome = self.outcome(end)
+        assert isinstance(outcome, FileFailed), outcome
+        self.assertRegex(outcome.reason, reason)
+        return outcome
+
+    def assert_nothing_left(self) -> None:
+        """Check that bob has kept nothing of any file."""
+        self.assertEqual(list(self.bob.files.iterdir()) if self.bob.files.exists() else [], [])

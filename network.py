@@ -362,6 +362,8 @@ def run_on_leash(arguments: Sequence[str]) -> int:
 
 
 def _watch(leash: int) -> None:
+    # The program blocks these later, and waits for them: here they must not be let in, to do their default.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
     os.read(leash, 1)
     os.kill(os.getpid(), signal.SIGTERM)
 

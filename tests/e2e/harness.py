@@ -210,9 +210,9 @@ class Network:
         command = ["-m", "tests.e2e.launch", scaled, *map(str, arguments)]
         return self._start(name, command, environment or {})
 
-    def start_script(self, name: str, path: Path) -> Program:
+    def start_script(self, name: str, path: Path, *arguments: str) -> Program:
         """Start a script of the test's own."""
-        return self._start(name, [str(path)], {})
+        return self._start(name, [str(path), *arguments], {})
 
     def _start(self, name: str, command: list[str], environment: dict[str, str]) -> Program:
         program = Program(name, command, cwd=self.directory, environment={"HOME": str(self.directory), **environment})

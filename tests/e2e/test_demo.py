@@ -1,16 +1,24 @@
-"""`make demo` as a person runs it."""
+"""`make demo`, `make chat` and `make client` as a person runs them."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import unittest
 
-from tests.e2e.harness import PATIENCE, ROOT
+from tests.e2e.harness import PATIENCE, ROOT, NetworkTest
 from threads import Deadline
+
+
+def running(directory: str) -> int:
+    """Return how many programs of a network run that name a directory in their arguments."""
+    listing = subprocess.run(["ps", "-axww", "-o", "args"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return sum("network.py run" in line and directory in line for line in listing.splitlines())
 
 
 class DemoTest(unittest.TestCase):
@@ -69,5 +77,33 @@ class DemoTest(unittest.TestCase):
 
     def left(self) -> int:
         """Return how many programs of the demo run: all name its directory in their arguments."""
-        listing = subprocess.run(["ps", "-axww", "-o", "args"], stdout=subprocess.PIPE, text=True, check=True).stdout
-        return sum("network.py run" in line and self.directory in line for line in listing.splitlines())
+        return running(self.directory)
+
+
+class ChatTest(NetworkTest):
+    """A network with a person in it, from a copy of the project: what it notes down is the copy's own."""
+
+    def test_chat_and_client(self) -> None:
+        """One who starts a network and one who joins it talk to each other; when the first leaves, it is over."""
+        copy = self.directory / "a copy"
+        shutil.copytree(ROOT / "crypto", copy / "crypto", ignore=shutil.ignore_patterns("__pycache__"))
+        for source in ROOT.glob("*.py"):
+            shutil.copy(source, copy)
+        alone = self.start_script("alone", copy / "network.py", "client")
+        self.assertEqual(alone.wait(), 1)
+        alone.expect_error("no network runs; start one with `make chat` in another terminal")
+        ann = self.start_script("ann", copy / "network.py", "chat", "--name", "ann")
+        ann.expect("The network runs")
+        ann.expect(r"\[Me\] user_id = ")
+        ben = self.start_script("ben", copy / "network.py", "client", "--name", "ben")
+        ben.expect(r"\[Me\] user_id = ")
+        self.wait_listed(ann, {"ann", "ben"})
+        ann.type("/tell ben hello")
+        ben.expect(r"\[DM from ann · .*\] hello$")
+        ben.type("/tell ann hello yourself")
+        ann.expect(r"\[DM from ben · .*\] hello yourself$")
+        ann.signal(signal.SIGTERM)  # as a terminal that is closed; /quit is the client's own end
+        self.assertIn(ann.wait(), (0, 1, 130, 143))
+        self.assertEqual(ben.wait(), 3)
+        self.assertFalse((copy / "data" / "chat-network.json").exists())
+        self.assertEqual(running(str(copy)), 0)

@@ -1,0 +1,157 @@
+"""A server that says whatever a test wants to a client, once the client has attached to it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import socp
+from crypto.signing import KeySigner
+from framing import FROM_SERVER, FrameBuffer, decode_frame, encode_frame
+from handshake import Acceptor, Proof
+from origin import Origin
+from socp import Envelope, read_envelope
+from tests.vectors import key
+
+PATIENCE = 20.0
+DAY = 24 * 60 * 60 * 1000
+
+
+class FakeServer:
+    """Listens at 127.0.0.1, and takes one client at a time.
+
+    Args:
+        name: whose key of the vectors it has.
+        spoil: what it does to each of its frames of the handshake; None for one that it does not send.
+        after: what it says of the client's last attachment.
+    """
+
+    def __init__(
+        self,
+        name: str = "server",
+        spoil: Callable[[dict[str, Any]], dict[str, Any] | None] = lambda envelope: envelope,
+        after: int = 0,
+    ) -> None:
+        self.origin = Origin(KeySigner(key(name)))
+        self.id = self.origin.id
+        self.client_id = ""
+        self.proof: Proof | None = None
+        self._spoil = spoil
+        self._after = after
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(PATIENCE)
+        self.port: int = self._listener.getsockname()[1]
+        self._buffer = FrameBuffer(FROM_SERVER)
+        self._connection: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> FakeServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def expect_client(self) -> None:
+        """Take the next client, in a thread."""
+        self.hang_up()
+        self._thread = threading.Thread(target=self._shake_hands, daemon=True)
+        self._thread.start()
+
+    def attached(self) -> None:
+        """Wait until the handshake is done, at our end."""
+        assert self._thread is not None
+        self._thread.join(PATIENCE)
+        assert self.client_id, "no client has attached"
+
+    def _shake_hands(self) -> None:
+        self._connection, _ = self._listener.accept()
+        self._buffer = FrameBuffer(FROM_SERVER)
+        acceptor = Acceptor(self.origin, lambda *_: None, lambda _: self._after, DAY)
+        with contextlib.suppress(OSError):
+            while (envelope := self.read()) is not None:
+                answer = acceptor.receive(envelope)
+                if acceptor.proof is not None:
+                    self.proof = acceptor.proof
+                    self._send_spoilt(acceptor.accept(server_id=self.id, users=1))
+                    self.client_id = acceptor.proof.key.id
+                    return
+                assert answer is not None
+                self._send_spoilt(answer)
+
+    def _send_spoilt(self, frame: bytes) -> None:
+        envelope = self._spoil(decode_frame(frame))
+        if envelope is not None:
+            self.say_bytes(encode_frame(envelope))
+
+    def say_bytes(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        assert self._connection is not None
+        self._connection.sendall(data)
+
+    def say(
+        self,
+        frame_type: str,
+        payload: Mapping[str, object],
+        *,
+        to: str | None = None,
+        ts: int | None = None,
+        **change: Any,
+    ) -> None:
+        """Send a signed frame, with fields of the envelope changed after it was signed."""
+        envelope = self.origin.signed(frame_type, self.client_id if to is None else to, payload, ts)
+        self.say_bytes(encode_frame({**envelope, **change}))
+
+    def pass_on(self, frame_type: str, sender: str, payload: Mapping[str, object], ts: int, to: str = "") -> None:
+        """Send a user's frame, as if that user had sent it."""
+        to = to or self.client_id
+        self.say_bytes(encode_frame(socp.make_envelope(frame_type, key(sender).id, to, ts, payload)))
+
+    def read(self) -> Envelope | None:
+        """Return the client's next frame; None when it has closed."""
+        assert self._connection is not None
+        end = time.monotonic() + PATIENCE
+        while (frame := self._buffer.next_frame()) is None:
+            self._connection.settimeout(max(0.01, end - time.monotonic()))
+            try:
+                data = self._connection.recv(65_536)
+            except ConnectionResetError:
+                return None
+            if not data:
+                return None
+            self._buffer.feed(data)
+        return read_envelope(decode_frame(frame), frame)
+
+    def expect(self, frame_type: str) -> Envelope:
+        """Return the client's next frame of a type, passing over its heartbeats."""
+        while (envelope := self.read()) is not None:
+            if envelope.type == frame_type:
+                return envelope
+            assert envelope.type == socp.HEARTBEAT, f"{frame_type} was expected, and {envelope.type} came"
+        raise AssertionError(f"{frame_type} was expected, and the client has closed")
+
+    def expect_silence(self) -> None:
+        """Expect that the client answers nothing to what was sent so far, and still listens."""
+        self.say(socp.HEARTBEAT, {"probe": True})
+        while (envelope := self.read()) is not None:
+            assert envelope.type == socp.HEARTBEAT, f"{envelope.type} came"
+            if envelope.to == self.id:
+                return
+        raise AssertionError("the client has closed")
+
+    def hang_up(self) -> None:
+        """Close the connection to the client."""
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)
+            self._connection.close()
+
+    def close(self) -> None:
+        """Close everything."""
+        self.hang_up()
+        self._listener.close()
+        if self._thread is not None:
+            self._thread.join(PATIENCE)

@@ -231,6 +231,15 @@ class ConnectorTest(unittest.TestCase):
             welcome = opened(pair.acceptor.accept())
             self.refused(INVALID_SIG, pair, read_envelope({**welcome.to_wire(), **change}))
 
+    def test_nonces_of_a_welcome(self) -> None:
+        """A welcome that the right server has signed, for another nonce of ours or of its own, is refused."""
+        origin = Origin(KeySigner(key("server")))
+        for wrong in ("client_nonce", "nonce", "msg_ref"):
+            pair = Pair()
+            pair.prove()
+            payload = {**opened(pair.acceptor.accept()).payload, wrong: new_nonce()}
+            self.refused(INVALID_SIG, pair, opened(origin.frame(socp.ACK, key("alice").id, payload)))
+
     def test_recorded_welcome(self) -> None:
         """A welcome that was recorded, though signed by the right server, is refused."""
         recorded = Pair()

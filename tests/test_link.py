@@ -73,6 +73,13 @@ class LinkTest(unittest.TestCase):
             data += more
         return data
 
+    def fill(self, link: Link) -> None:
+        """Send until the link takes no more."""
+        for _ in range(2_000):
+            if link.send(numbered(1, 10_000)) is not Sent.YES:
+                return
+        self.fail("the link took 20 MB that nobody reads")
+
     # --- reading ------------------------------------------------------------------------------------------------
 
     def test_frames(self) -> None:
@@ -214,8 +221,7 @@ class LinkTest(unittest.TestCase):
         link = self.make(TIMERS, replace(Limits(), queue=100_000))
         thread = self.read_in_thread(link)
         with self.assertLogs("socp.link", "WARNING"):
-            while link.send(numbered(1, 10_000)) is Sent.YES:
-                continue
+            self.fill(link)
             self.assertFalse(link.wait_until_drained(0))
             thread.join(PATIENCE)
         self.assertFalse(thread.is_alive())
@@ -224,8 +230,7 @@ class LinkTest(unittest.TestCase):
     def test_drains_in_time(self) -> None:
         """A link that was full and was emptied in time stays open."""
         link = self.make(TIMERS, replace(Limits(), queue=100_000))
-        while link.send(numbered(1, 10_000)) is Sent.YES:
-            continue
+        self.fill(link)
         reader = threading.Thread(target=lambda: self.received(400_000), daemon=True)
         reader.start()
         self.assertTrue(link.wait_until_drained(PATIENCE))
@@ -248,8 +253,7 @@ class LinkTest(unittest.TestCase):
         link = self.make()
         self.threads.join(Deadline(0))
         with self.assertLogs("socp.link", "WARNING"):
-            while link.send(numbered(1, 100_000)) is Sent.YES:
-                continue
+            self.fill(link)
         self.assertTrue(link.closing)
 
     def test_peer_gone(self) -> None:

@@ -8,6 +8,7 @@ import socket
 from dataclasses import dataclass
 
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)
+_SCOPED = re.compile(r"([0-9A-Fa-f:.]+)%[A-Za-z0-9._-]{1,32}", re.ASCII)  # fe80::1%eth0
 
 
 class AddressError(ValueError):
@@ -35,15 +36,23 @@ def is_wildcard(host: str) -> bool:
     if not host:
         return True
     try:
-        return ipaddress.ip_address(host.split("%", 1)[0]).is_unspecified
+        return ipaddress.ip_address(_without_scope(host)).is_unspecified
     except ValueError:
         return host in ("*", "0")
+
+
+def _without_scope(host: str) -> str:
+    """Return an address without the interface that it holds for; nothing, if what stands there cannot be one."""
+    scoped = _SCOPED.fullmatch(host)
+    if scoped is not None:
+        return scoped[1]
+    return host if "%" not in host else ""
 
 
 def is_host(host: str) -> bool:
     """Tell whether a text is an IP address or a well-formed name."""
     try:
-        ipaddress.ip_address(host.split("%", 1)[0])
+        ipaddress.ip_address(_without_scope(host))
     except ValueError:
         name = host.removesuffix(".")
         # A last label of digits alone would be read as a number by resolvers: 0 and 127.1 are addresses to them.

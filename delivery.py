@@ -85,8 +85,6 @@ class Delivery:
             raise ProtocolError(
                 BAD_TIMESTAMP, f"sent at {envelope.ts}, the time here is {envelope.ts + age} (Unix ms)", **refs
             )
-        if len(payload["ciphertext"]) > socp.SEALED_TEXT_MOST:
-            raise ProtocolError(TOO_LARGE, "over 64 sealed blocks", **refs)
         if not socp.is_id(envelope.to):
             raise ProtocolError(USER_NOT_FOUND, "a direct message goes to the id of a user", **refs)
         deliver = {
@@ -124,6 +122,8 @@ class Delivery:
         came_from: str = "",
         forwarded: bool = False,
     ) -> None:
+        if len(str(deliver["ciphertext"])) > socp.SEALED_TEXT_MOST:
+            raise ProtocolError(TOO_LARGE, "over 64 sealed blocks", **refs)
         route = self._table.route(recipient)
         if route.where is Where.UNKNOWN:
             raise ProtocolError(USER_NOT_FOUND, "no user with this id was ever seen here", **refs)
@@ -204,7 +204,11 @@ class Delivery:
             log.info("%s answered %s: %s", peer.id, payload["code"], payload.get("detail", ""))
             return
         refs: dict[str, object] = {name: payload[name] for name in ("msg_ref", "file_id") if name in payload}
-        about: dict[str, object] = {"code": payload["code"], "detail": payload.get("detail", ""), **refs}
+        about: dict[str, object] = {
+            "code": payload["code"][: socp.TYPE_MOST],
+            "detail": payload.get("detail", "")[: socp.DETAIL_MOST],
+            **refs,
+        }
         link.send(self._origin.frame(ERROR, user_id, about))
 
     # --- broadcasts ---------------------------------------------------------------------------------------------
@@ -223,8 +227,10 @@ class Delivery:
             raise ProtocolError(
                 BAD_TIMESTAMP, f"sent at {envelope.ts}, the time here is {socp.now_ms()} (Unix ms)", **refs
             )
+        if len(envelope.raw) > socp.BROADCAST_FRAME_MOST:
+            raise ProtocolError(TOO_LARGE, f"a broadcast's frame has at most {socp.BROADCAST_FRAME_MOST} bytes", **refs)
         try:
-            self._publish(envelope)
+            self._publish(envelope, ())  # where it has been is not for its sender to say
         except ProtocolError as error:
             raise ProtocolError(error.code, error.detail, **refs) from error
 
@@ -234,9 +240,9 @@ class Delivery:
         Raises:
             ProtocolError: INVALID_SIG, BAD_KEY or TOO_LARGE, which its last hop should have noticed.
         """
-        self._publish(envelope)
+        self._publish(envelope, envelope.visited)
 
-    def _publish(self, envelope: Envelope) -> None:
+    def _publish(self, envelope: Envelope, visited: tuple[str, ...]) -> None:
         mesh = self._mesh()
         seen = mesh.fresh(envelope)
         if seen is None or envelope.to != socp.PUBLIC:
@@ -247,7 +253,7 @@ class Delivery:
         # To our own users as the bytes that came in.
         for link in self._table.local_links(but=envelope.sender):
             self._hand_over(link, envelope.raw, MSG_PUBLIC_CHANNEL, {})
-        mesh.spread(envelope.to_wire(), envelope.visited)
+        mesh.spread(envelope.to_wire(), visited)
 
     # --- questions ----------------------------------------------------------------------------------------------
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import socp
-from crypto.keys import BadKey, PublicKey, read_public_key
+from crypto.keys import PublicKey
 from membership import Membership, read_membership
+from origin import key_of
 from socp import ProtocolError
 from users import Attachment, User
 
@@ -161,17 +162,17 @@ class Directory:
         users = []
         for user_id, home, pubkey, meta, caps, nonce, ts, content_sig in rows:
             try:
-                if read_public_key(pubkey).id != user_id:
-                    raise BadKey("not the key of the id")
-                about = json.loads(meta)
-                abilities = tuple(json.loads(caps))
-                if not isinstance(about, dict):
-                    raise ValueError("meta is not an object")
-            except (BadKey, ValueError) as error:
-                log.error("%s: the row of user %s is damaged and passed over: %s", self._path, user_id, error)
+                entry = {"user_id": user_id, "pubkey": pubkey, "meta": json.loads(meta), "caps": json.loads(caps)}
+                entry |= {"attach": {"nonce": nonce, "ts": ts, "content_sig": content_sig}, "online": False}
+                socp.check_shape(socp.SYNC_ENTRY, entry, "row")
+                key_of(pubkey, user_id)
+                if not socp.is_id(home):
+                    raise ValueError("its home is no id")
+            except (ProtocolError, ValueError, TypeError) as error:
+                log.error("%s: the row of user %r is damaged and passed over: %s", self._path, user_id, error)
                 continue
             attach = Attachment(nonce, ts, content_sig)
-            users.append(User(user_id, home, pubkey, about, abilities, attach, online=False))
+            users.append(User(user_id, home, pubkey, entry["meta"], tuple(entry["caps"]), attach, online=False))
         return users
 
     def memberships(self, pins: Mapping[str, PublicKey], now: int) -> list[Membership]:
@@ -190,7 +191,7 @@ class Directory:
         for (statement,) in rows:
             try:
                 valid.append(read_membership(json.loads(statement), pins, now))
-            except (ProtocolError, ValueError) as error:
+            except (ProtocolError, ValueError, TypeError) as error:
                 log.info("a stored membership is of no use any more: %s", error)
         return valid
 

@@ -125,19 +125,27 @@ def encode_frame(envelope: Mapping[str, object]) -> bytes:
     """Return the frame that carries an envelope.
 
     Raises:
-        ValueError: it cannot be carried: too long, a lone surrogate, or NaN.
+        ValueError: no frame can carry it: its reader would refuse it, and close the link.
     """
     body = json.dumps(envelope, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
     if len(body) > BODY_MOST:
         raise ValueError(f"a body of {len(body)} bytes does not fit a frame")
+    try:
+        _check_structure(body)
+    except LinkError as error:
+        raise ValueError(error.detail) from error
     return len(body).to_bytes(HEADER_BYTES, "big") + body
 
 
+def count_separators(body: bytes) -> int:
+    """Return how many of the characters `, [ {` are in a body; section 2 bounds them."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
+
+
 def _check_structure(body: bytes) -> None:
-    opening = body.count(b"[") + body.count(b"{")
-    if opening + body.count(b",") > SEPARATORS_MOST:
+    if count_separators(body) > SEPARATORS_MOST:
         raise LinkError(BAD_FRAME, f"over {SEPARATORS_MOST} separators in a body")
-    if opening <= NESTING_MOST:
+    if body.count(b"[") + body.count(b"{") <= NESTING_MOST:
         return
     depth = 0
     for bracket in _BRACKET.finditer(_STRING.sub(b"", body)):

@@ -19,13 +19,14 @@ from typing import Any
 import socp
 from addresses import Address
 from console import say, speak_utf8, start_logging
+from crypto.encoding import canonical
 from crypto.keys import PublicKey
 from crypto.signing import KeySigner, Signer
 from handshake import Acceptor, Proof
 from host import Handler, Host
 from link import Link
 from membership import Membership, check_announce, check_host, issue
-from origin import Origin, check_origin, gossip
+from origin import Origin, check_origin, send_gossip
 from programs import (
     StartError,
     bind,
@@ -107,17 +108,17 @@ class Introducer:
             older = self._servers.get(proof.key.id)
             others = [other for server_id, (_, other) in self._servers.items() if server_id != proof.key.id]
             self._servers[proof.key.id] = (link, membership)
-        welcome = acceptor.accept(
-            assigned_id=proof.key.id,
-            introducer_id=self._origin.id,
-            membership=membership.to_wire(),
-            servers=_as_many_as_fit(others),
-            clients=[],
-        )
-        link.release(welcome)
-        self.host.established(link, proof.hello)
-        log.info("server %s joined, reached at %s", proof.key.id, address)
         try:
+            welcome = acceptor.accept(
+                assigned_id=proof.key.id,
+                introducer_id=self._origin.id,
+                membership=membership.to_wire(),
+                servers=_as_many_as_fit(others),
+                clients=[],
+            )
+            link.release(welcome)
+            self.host.established(link, proof.hello)
+            log.info("server %s joined, reached at %s", proof.key.id, address)
             if older is not None:
                 self.host.close(older[0], "replaced by a newer link")
             self.host.dispatch(link, proof.key.id, self._handlers(link, proof.key))
@@ -166,9 +167,7 @@ class Introducer:
         been = {*envelope.visited, self._origin.id, envelope.sender}
         targets = {server_id: link for server_id, link in self._links().items() if server_id not in been}
         if targets:
-            frame = gossip(envelope.to_wire(), [*been, *targets])
-            for link in targets.values():
-                link.send(frame)
+            send_gossip(envelope.to_wire(), been, targets)
 
 
 def _as_many_as_fit(memberships: Iterable[Membership]) -> list[dict[str, object]]:
@@ -179,7 +178,7 @@ def _as_many_as_fit(memberships: Iterable[Membership]) -> list[dict[str, object]
     secrets.SystemRandom().shuffle(shuffled)
     for membership in shuffled:
         entry = membership.to_wire()
-        room -= sum(len(str(value)) + 24 for value in entry.values())
+        room -= len(canonical(entry)) + 1
         if room < 0:
             break
         chosen.append(entry)

@@ -290,7 +290,9 @@ class Link:
                 self._say_last()
                 return None
             batch, size = [], 0
-            while self._waiting and size < _BATCH_BYTES:
+            # A part of the queue alone: taking all of it would make a full one look as if it had been emptied.
+            most = min(_BATCH_BYTES, self._settings.limits.queue // 8)
+            while self._waiting and size < most:
                 batch.append(self._waiting.popleft())
                 size += len(batch[-1])
             self._waiting_bytes -= size

@@ -81,6 +81,8 @@ def read_membership(value: Mapping[str, Any], pins: Mapping[str, PublicKey], now
         ProtocolError: NOT_ALLOWED for whatever is wrong with it.
     """
     try:
+        if not isinstance(value, dict):
+            raise ProtocolError(socp.BAD_ENVELOPE, "not an object")
         socp.check_shape(socp.MEMBERSHIP, value, "membership")
         key = read_public_key(value["pubkey"])
         check_host(value["host"])

@@ -22,7 +22,7 @@ from handshake import Connector, HandshakeRefused
 from host import Handler, Host
 from link import Link
 from membership import Membership, check_announce, newest, read_membership
-from origin import check_origin, gossip
+from origin import check_origin, send_gossip
 from routing import Change, RoutingTable, SeenCache
 from settings import Timers
 from socp import (
@@ -37,6 +37,9 @@ from socp import (
 )
 
 log = logging.getLogger("socp.mesh")
+
+# Of our own memberships, in a hello: more would not fit what an acceptor reads before the handshake is done.
+_MEMBERSHIPS_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ class Mesh:
         self._origin = host.origin
         self._timers = host.settings.timers
         self._skew = host.settings.limits.clock_skew
+        self._servers_most = host.settings.limits.servers
         self._table = table
         self._directory = directory
         self._seen = seen
@@ -115,13 +119,14 @@ class Mesh:
         self._link_up = link_up
         self._lost = lost
         self._registered = registered
-        # Guards all below. May be held when the table's lock is taken, never the other way round.
+        # Guards all below. May be held when the table's lock is taken, never the other way round. Re-entrant.
         self._changed = threading.Condition()
         self._own: dict[str, Membership] = {}  # by introducer
         self._known: dict[str, Membership] = {}  # the newest of each other server
         self._keys: dict[str, PublicKey] = {}  # of every server heard of
         self._linkless_since: dict[str, float] = {}
         self._joined: dict[Link, PublicKey] = {}
+        self._awaited: set[str] = set()  # servers without a link whose users were heard of
 
     def start(self) -> None:
         """Take up what is known from before, and begin to join and to dial."""
@@ -153,19 +158,43 @@ class Mesh:
                 str(address),
                 self._skew,
             )
-            try:
-                self._host.connect(address, connector, partial(self._serve_join, backoff, connector))
-                said = ""
-            except (OSError, HandshakeRefused, ProtocolError) as error:
+            error = self._connect(address, connector, partial(self._serve_join, connector), backoff)
+            if error:
                 # Once, and not again every minute for as long as it stays the same.
                 log.log(
-                    logging.WARNING if str(error) != said else logging.DEBUG,
+                    logging.WARNING if error != said else logging.DEBUG,
                     "cannot join through the introducer at %s: %s; trying again",
                     address,
                     error,
                 )
-                said = str(error)
+            said = error
             self._host.stopping.wait(backoff.next())
+
+    def _connect(
+        self, address: Address, connector: Connector, serve: Callable[[Link, Envelope], None], backoff: Backoff
+    ) -> str:
+        """Connect, and read the link to its end; return what went wrong, or the empty string.
+
+        The back-off begins again only after a link that has stood: one that is refused each time is no success.
+        """
+        up_since: list[float] = []
+
+        def serve_and_note(link: Link, welcome: Envelope) -> None:
+            up_since.append(time.monotonic())
+            serve(link, welcome)
+
+        try:
+            self._host.connect(address, connector, serve_and_note)
+        except (OSError, HandshakeRefused, ProtocolError) as error:
+            return str(error)
+        except Exception as error:
+            # A bug of ours. Everything is caught here, so that this server goes on being dialled.
+            log.critical("a link to %s was ended by a bug", address, exc_info=True)
+            return type(error).__name__
+        finally:
+            if up_since and time.monotonic() - up_since[0] >= self._timers.heartbeat:
+                backoff.reset()
+        return ""
 
     def _check_pin(self, address: Address, key: PublicKey) -> None:
         if key.id not in self._pins:
@@ -175,42 +204,43 @@ class Mesh:
                 f"{', '.join(sorted(self._pins))}); give its public key with --introducer-pub",
             )
 
-    def _serve_join(self, backoff: Backoff, connector: Connector, link: Link, welcome: Envelope) -> None:
+    def _serve_join(self, connector: Connector, link: Link, welcome: Envelope) -> None:
         assert connector.acceptor is not None
         peer = Peer(link, connector.acceptor)
         membership = read_membership(welcome.payload["membership"], self._pins, socp.now_ms())
         if (membership.server_id, membership.address) != (self._origin.id, self._address):
             raise ProtocolError(NOT_ALLOWED, "this membership is not ours")
-        backoff.reset()
         self._directory.save_membership(membership)
         with self._changed:
             self._own[membership.introducer_id] = membership
             self._joined[link] = connector.acceptor
             self._changed.notify_all()
-        for value in welcome.payload["servers"]:
-            try:
-                self._learn(read_membership(value, self._pins, socp.now_ms()))
-            except ProtocolError as error:
-                log.warning("the introducer %s named a server that cannot be used: %s", peer.id, error)
-        self._registered(membership)
         renewal = self._host.alarms.after(
             max(0, membership.renewal - socp.now_ms()) / 1000,
             partial(self._renew, link),
         )
-        self._announce({peer.id: link, **self._table.server_links()})
-        handlers: dict[str, Handler] = {
+        try:
+            for value in welcome.payload["servers"]:
+                try:
+                    self._learn(read_membership(value, self._pins, socp.now_ms()))
+                except ProtocolError as error:
+                    log.warning("the introducer %s named a server that cannot be used: %s", peer.id, error)
+            self._registered(membership)
+            self._announce(membership, {peer.id: link, **self._table.server_links()})
+            self._host.dispatch(link, peer.id, self._introducer_handlers(peer))
+        finally:
+            renewal.cancel()
+            with self._changed:
+                del self._joined[link]
+
+    def _introducer_handlers(self, peer: Peer) -> dict[str, Handler]:
+        return {
             HEARTBEAT: self.own(peer, partial(self.answer_heartbeat, peer)),
             CTRL_CLOSE: self.own(peer, partial(self.take_close, peer)),
             socp.ERROR: self.own(peer, partial(_log_error, peer)),
             socp.ACK: _ignore,
             SERVER_ANNOUNCE: self.take_announce,
         }
-        try:
-            self._host.dispatch(link, peer.id, handlers)
-        finally:
-            renewal.cancel()
-            with self._changed:
-                del self._joined[link]
 
     def _renew(self, link: Link) -> None:
         # Saying goodbye takes a signature, which is nothing for the thread that keeps time.
@@ -253,6 +283,9 @@ class Mesh:
             known = self._known.get(server_id)
             if known is not None and known.issued >= membership.issued:
                 return
+            if known is None and len(self._known) >= self._servers_most:
+                log.warning("%d servers are known, and no more are taken in: %s", len(self._known), server_id)
+                return
             self._known[server_id] = membership
             self._keys[server_id] = membership.key
             self._linkless_since.setdefault(server_id, time.monotonic())
@@ -265,43 +298,51 @@ class Mesh:
     def _keep_linked(self, server_id: str) -> None:
         backoff = Backoff(self._timers)
         while (membership := self._my_turn_to_dial(server_id)) is not None:
-            with self._changed:
-                own = [entry.to_wire() for entry in self._own.values()]
+            shown = [entry.to_wire() for entry in self._own_valid()[:_MEMBERSHIPS_SHOWN]]
             connector = Connector(
                 self._origin.signer,
                 SERVER_HELLO_LINK,
-                {"host": self._address.host, "port": self._address.port, "memberships": own},
+                {"host": self._address.host, "port": self._address.port, "memberships": shown},
                 partial(_check_server, server_id),
                 server_id,
                 self._skew,
             )
-            try:
-                self._host.connect(membership.address, connector, partial(self._serve_dialled, backoff, membership))
-            except (OSError, HandshakeRefused, ProtocolError) as error:
+            error = self._connect(membership.address, connector, partial(self._serve_dialled, membership), backoff)
+            if error:
                 log.info("no link to %s at %s: %s", server_id, membership.address, error)
             self._host.stopping.wait(backoff.next())
 
     def _my_turn_to_dial(self, server_id: str) -> Membership | None:
-        """Wait until it is for us to dial (section 6.3); None when this server stops."""
+        """Wait until it is for us to dial (section 6.3).
+
+        Returns:
+            Where to; None when this server stops, or the other has no valid membership any more.
+        """
         with self._changed:
             while not self._host.stopping.is_set():
                 membership = self._known[server_id]
-                wait: float | None = None
-                if self._table.server_link(server_id) is None and self._may_link(membership):
-                    grace = 0.0 if self._origin.id < server_id else self._timers.dial_grace
-                    wait = self._linkless_since[server_id] + grace - time.monotonic()
-                    if wait <= 0:
-                        return membership
+                valid_for = (membership.expires - socp.now_ms()) / 1000
+                wait = max(valid_for, 1.0)
+                if self._table.server_link(server_id) is None:
+                    if valid_for <= 0:
+                        del self._known[server_id]  # until it is heard of again
+                        return None
+                    if self._own_valid():
+                        grace = 0.0 if self._origin.id < server_id else self._timers.dial_grace
+                        wait = min(wait, self._linkless_since[server_id] + grace - time.monotonic())
+                        if wait <= 0:
+                            return membership
                 self._changed.wait(wait)
             return None
 
-    def _may_link(self, theirs: Membership) -> bool:
-        """Tell whether both sides have a membership that is still good. `_changed` is held."""
+    def _own_valid(self) -> list[Membership]:
+        """Return the memberships that we can show, the newest first."""
         now = socp.now_ms()
-        return theirs.expires > now and any(own.expires > now for own in self._own.values())
+        with self._changed:
+            valid = [own for own in self._own.values() if own.expires > now]
+        return sorted(valid, key=lambda own: own.issued, reverse=True)
 
-    def _serve_dialled(self, backoff: Backoff, membership: Membership, link: Link, _welcome: Envelope) -> None:
-        backoff.reset()
+    def _serve_dialled(self, membership: Membership, link: Link, _welcome: Envelope) -> None:
         self.serve(Peer(link, membership.key))
 
     def serve(self, peer: Peer) -> None:
@@ -318,7 +359,8 @@ class Mesh:
             self._host.close(older, "replaced by a newer link")
         log.info("link to server %s is up (%s)", peer.id, peer.link.transport.peer)
         try:
-            self._announce({peer.id: peer.link})
+            for membership in self._own_valid():  # each is for those who have pinned its introducer
+                self._announce(membership, {peer.id: peer.link})
             self._link_up(peer)
             handlers = {SERVER_ANNOUNCE: self.take_announce, **self._handlers(peer)}
             self._host.dispatch(peer.link, peer.id, handlers)
@@ -330,9 +372,22 @@ class Mesh:
                     self._changed.notify_all()
                 self._host.alarms.after(self._timers.lost_after, partial(self._check_lost, peer.id))
 
+    def expect_link(self, server_id: str) -> None:
+        """Note that users of a server were heard of: without a link to it, they are away as if one had been lost."""
+        with self._changed:
+            if server_id in self._awaited or self._table.server_link(server_id) is not None:
+                return
+            self._awaited.add(server_id)
+        self._host.alarms.after(self._timers.lost_after, partial(self._check_awaited, server_id))
+
+    def _check_awaited(self, server_id: str) -> None:
+        with self._changed:
+            self._awaited.discard(server_id)
+        self._check_lost(server_id)
+
     def _check_lost(self, server_id: str) -> None:
         with self._changed:
-            linkless = time.monotonic() - self._linkless_since[server_id]
+            linkless = time.monotonic() - self._linkless_since.get(server_id, 0.0)
         # It may have come back and gone again since: then a later alarm is the one that counts.
         if linkless >= self._timers.lost_after * 0.99:
             self._lost(self._table.lose_server(server_id))
@@ -373,15 +428,9 @@ class Mesh:
         been = {*visited, str(envelope["from"]), self._origin.id}
         targets = {server_id: link for server_id, link in links.items() if server_id not in been}
         if targets:
-            frame = gossip(envelope, [*been, *targets])
-            for link in targets.values():
-                link.send(frame)
+            send_gossip(envelope, been, targets)
 
-    def _announce(self, links: Mapping[str, Link]) -> None:
-        with self._changed:
-            membership = newest(self._own.values())
-        if membership is None:
-            return
+    def _announce(self, membership: Membership, links: Mapping[str, Link]) -> None:
         payload = {
             "host": self._address.host,
             "port": self._address.port,

@@ -6,10 +6,12 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import socp
 from crypto.encoding import canonical
 from directory import Directory
+from framing import SEPARATORS_MOST, count_separators
 from host import Host
 from link import Link, Sent
 from mesh import Mesh, Peer
@@ -133,8 +135,18 @@ class Presence:
         newest = socp.now_ms() + self._limits.clock_skew
         user, _ = read_user(envelope.payload, envelope.sender, online=True, newest=newest)
         if self._mesh().remember(seen):
+            self._note_advertised(user)
             self.publish(self._table.advertise(user))
+            self._mesh().expect_link(user.home)
             self._mesh().spread(envelope.to_wire(), envelope.visited)
+
+    def _note_advertised(self, user: User) -> None:
+        """Count a user who attaches while a USER_SYNC of its home is arriving as one that it lists."""
+        link = self._table.server_link(user.home)
+        with self._peers_lock:
+            state = self._peers.get(link) if link is not None else None
+        if state is not None and state.parts_seen:
+            state.listed.add(user.user_id)
 
     def take_remove(self, envelope: Envelope) -> None:
         """Learn that a user has left its server.
@@ -187,26 +199,30 @@ class Presence:
 
     def _run_sync(self, peer: Peer, state: _PeerState) -> None:
         try:
-            batches = list(_batches(self._table.users_of(self._origin.id), self._limits.sync_bytes))
-            for part, entries in enumerate(batches, start=1):
-                payload = {
-                    "server_id": self._origin.id,
-                    "users": entries,
-                    "part": part,
-                    "parts": len(batches),
-                }
-                frame = self._origin.frame(USER_SYNC, peer.id, payload)
-                while peer.link.send(frame) is Sent.FULL:
-                    if not peer.link.wait_until_drained(self._timers.full):
-                        return
+            users = self._table.users_of(self._origin.id)
+            sent = self._send_parts(peer, users)
+            # Who attached meanwhile is advertised, but what was advertised before the last part is replaced by it.
+            if sent and self._table.users_of(self._origin.id) != users:
+                self._send_parts(peer, self._table.users_of(self._origin.id))
         finally:
             state.sending.release()
+
+    def _send_parts(self, peer: Peer, users: list[User]) -> bool:
+        """Send a USER_SYNC, waiting while the link takes no more; False when it takes nothing for too long."""
+        batches = list(_batches(users, self._limits.sync_bytes))
+        for part, entries in enumerate(batches, start=1):
+            payload = {"server_id": self._origin.id, "users": entries, "part": part, "parts": len(batches)}
+            frame = self._origin.frame(USER_SYNC, peer.id, payload)
+            while peer.link.send(frame) is Sent.FULL:
+                if not peer.link.wait_until_drained(self._timers.full):
+                    return False
+        return True
 
     def take_sync(self, peer: Peer, envelope: Envelope) -> None:
         """Take one part of a server's USER_SYNC; the last replaces all that was known of users behind it.
 
         Raises:
-            ProtocolError: an entry does not prove what it says. What was verified before it counts.
+            ProtocolError: an entry does not prove what it says. The others count.
         """
         payload = envelope.payload
         if payload["server_id"] != peer.id:
@@ -215,16 +231,26 @@ class Presence:
         if payload["part"] <= state.last_part:
             state.begin_again()  # the one before it was never finished
         state.last_part = payload["part"]
-        newest = socp.now_ms() + self._limits.clock_skew
+        wrong: ProtocolError | None = None
         for entry in payload["users"]:
-            socp.check_shape(socp.SYNC_ENTRY, entry, "USER_SYNC")
-            user, _ = read_user(entry, peer.id, online=entry["online"], newest=newest)
+            try:
+                user = self._read_entry(peer, entry)
+            except ProtocolError as error:
+                wrong = wrong or error  # one bad entry hides none of the others
+                continue
             self.publish(self._table.sync(user))
             state.listed.add(user.user_id)
         state.parts_seen += 1
         if state.parts_seen >= payload["parts"]:
             self.publish(self._table.sync_done(peer.id, frozenset(state.listed)))
             state.begin_again()
+        if wrong is not None:
+            raise wrong
+
+    def _read_entry(self, peer: Peer, entry: dict[str, Any]) -> User:
+        socp.check_shape(socp.SYNC_ENTRY, entry, "USER_SYNC")
+        newest = socp.now_ms() + self._limits.clock_skew
+        return read_user(entry, peer.id, online=entry["online"], newest=newest)[0]
 
     def take_sync_request(self, peer: Peer, _envelope: Envelope) -> None:
         """Send USER_SYNC again."""
@@ -276,17 +302,20 @@ class Presence:
 
 
 def _batches(users: list[User], most: int) -> Iterator[list[dict[str, object]]]:
-    """Cut the entries of a USER_SYNC into frames of at most `most` bytes; one empty frame for no users."""
+    """Cut the entries of a USER_SYNC into frames of at most `most` bytes that can be read; one empty for no users."""
     batch: list[dict[str, object]] = []
-    size = 0
+    size = separators = 0
     for user in users:
         entry = {**user.to_wire(), "online": user.online}
-        length = len(canonical(entry)) + 1
-        if batch and size + length > most - 2048:  # what the envelope around them takes
+        written = canonical(entry)
+        length, count = len(written) + 1, count_separators(written) + 1
+        # Less what the envelope around them takes.
+        if batch and (size + length > most - 2048 or separators + count > SEPARATORS_MOST - 64):
             yield batch
-            batch, size = [], 0
+            batch, size, separators = [], 0, 0
         batch.append(entry)
         size += length
+        separators += count
     yield batch
 
 

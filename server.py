@@ -23,6 +23,7 @@ from programs import (
     StartError,
     address_argument,
     bind,
+    forget_output,
     hold_signals,
     load_key,
     own_directory,
@@ -128,7 +129,10 @@ def _reachable(arguments: argparse.Namespace, bound: Address) -> Address:
 
 
 def _registered(membership: Membership) -> None:
-    say(f"[Server] Registered with introducer as {membership.server_id}")
+    try:
+        say(f"[Server] Registered with introducer as {membership.server_id}")
+    except BrokenPipeError:
+        forget_output()  # nobody reads that any more, which is no reason not to serve
 
 
 def _run(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -48,6 +48,7 @@ class Limits:
     message_age: int = 24 * 60 * 60 * 1000  # section 8.1: what a sender's server still takes
     shown_age: int = 8 * 24 * 60 * 60 * 1000  # section 8.1: what a recipient shows and remembers
     membership: int = 7 * 24 * 60 * 60 * 1000  # section 6.2
+    servers: int = 1024  # that a server takes in: each has a thread that dials it
     seen: int = 100_000  # gossiped frames remembered: 160 a second for ten minutes, about 20 MB
     sync_bytes: int = 512 * 1024  # section 7.1: a USER_SYNC frame
     file_bytes: int = 1024**3  # section 10: a file

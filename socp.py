@@ -71,14 +71,20 @@ CAP_PRESENCE: Final = "presence"
 
 # Limits that both ends must share; those that a program may choose are in settings.py.
 META_MOST: Final = 4 * 1024  # bytes of canonical JSON
+META_NESTING_MOST: Final = 12  # USER_SYNC has it four levels down, and no frame may be nested deeper than 16
 DISPLAY_NAME_MOST: Final = 64  # characters
 CAPS_MOST: Final = 16
 CAP_MOST: Final = 32  # characters
 TYPE_MOST: Final = 64  # characters
 BROADCAST_MOST: Final = 16 * 1024  # bytes of UTF-8
+# Bytes of a broadcast's frame: the longest text with every character escaped fits, and whatever else is in there, the
+# list of servers that gossip adds cannot make it a frame that others must refuse.
+BROADCAST_FRAME_MOST: Final = 100 * 1024
 SEALED_TEXT_MOST: Final = 43_691  # characters: 64 blocks of 512 bytes as base64url
 VISITED_MOST: Final = 1024  # servers; a longer list is no honest one, and would grow with each hop
 LIST_PAGE_MOST: Final = 1000
+DETAIL_MOST: Final = 1000  # characters of another server's words that are passed on
+REF_MOST: Final = 64  # characters; a msg_ref has 43, a file_id 36
 TS_END: Final = 2**53
 NONCE_BYTES: Final = 32
 
@@ -275,7 +281,14 @@ def _is_meta(value: object) -> bool:
     if not isinstance(value, dict):
         return False
     name = value.get("display_name", "")
-    return isinstance(name, str) and len(name) <= DISPLAY_NAME_MOST
+    return isinstance(name, str) and len(name) <= DISPLAY_NAME_MOST and _is_nested_within(value, META_NESTING_MOST)
+
+
+def _is_nested_within(value: object, most: int) -> bool:
+    if not isinstance(value, (dict, list)):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return most > 0 and all(_is_nested_within(entry, most - 1) for entry in inner)
 
 
 def _is_page_start(value: object) -> bool:
@@ -315,7 +328,9 @@ SHAPES: Final[dict[str, Shape]] = {
     AUTH_CHALLENGE: _shape({"nonce": _is_nonce, "pubkey": _is_text, "after": _COUNT}),
     AUTH_RESPONSE: _shape({"nonce": _is_text, "content_sig": _is_text}),
     ACK: _shape({"msg_ref": _is_text}, status=_is_text, content_sig=_is_text, user_id=is_id),
-    ERROR: _shape({"code": _is_text}, detail=_is_text, msg_ref=_is_text, file_id=_is_text, user_id=is_id),
+    ERROR: _shape(
+        {"code": _is_text}, detail=_is_text, msg_ref=_at_most(REF_MOST), file_id=_at_most(REF_MOST), user_id=is_id
+    ),
     SERVER_WELCOME: _shape(
         {
             "assigned_id": is_id,
@@ -404,6 +419,5 @@ def check_payload(envelope: Envelope) -> None:
         ProtocolError: BAD_ENVELOPE, naming the field; TOO_LARGE for `meta` of over 4 kB (section 5.1).
     """
     check_shape(SHAPES[envelope.type], envelope.payload, envelope.type)
-    meta = envelope.payload.get("meta")
-    if meta is not None and len(canonical(meta)) > META_MOST:
+    if "meta" in SHAPES[envelope.type].required and len(canonical(envelope.payload["meta"])) > META_MOST:
         raise ProtocolError(TOO_LARGE, f"meta is over {META_MOST} bytes")

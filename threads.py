@@ -89,6 +89,11 @@ class Alarm:
     def cancel(self) -> None:
         """Take the call back; harmless when it has been made."""
         self.cancelled = True
+        self.callback = _nothing  # what it would have called need not be kept until it is due
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class Alarms:

@@ -54,6 +54,8 @@ class AddressTest(unittest.TestCase):
         """Names are those that resolvers take for names."""
         for host in ("a", "a-b.c_d.", "x" * 63, "1.example"):
             self.assertTrue(is_host(host), host)
+        for host in ("::1%" + "\u00e9" * 5, "::1%", "::1%a b", "::1%" + "x" * 33, "::1%\n", "a%b"):
+            self.assertFalse(is_host(host), host)
         for host in ("", ".", "x" * 64, "a.", "1.2.3", "0x7f.1"):
             self.assertEqual(is_host(host), host == "a.", host)
 

@@ -17,7 +17,7 @@ from crypto.signing import KeySigner
 from directory import SCHEMA_VERSION, Directory, DirectoryError
 from membership import issue
 from tests.test_users import make_user
-from tests.vectors import key
+from tests.vectors import USERS, key
 
 PATIENCE = 10.0
 DAY = 24 * 60 * 60 * 1000
@@ -101,16 +101,25 @@ class DirectoryTest(unittest.TestCase):
 
     def test_damaged_rows(self) -> None:
         """A row that is damaged is passed over and said, and the others are read."""
-        self.save(make_user(), make_user("bob"), make_user("carol"))
+        self.save(*map(make_user, USERS))
         with closing(sqlite3.connect(self.path)) as database:
             for column, name in (("pubkey", "alice"), ("meta", "bob")):
                 database.execute(f"UPDATE users SET {column} = '[' WHERE user_id = ?", (key(name).id,))
-            database.execute("INSERT INTO memberships VALUES ('x', 'y', '{', 1)")
+            for table, column, value, name in (
+                ("users", "meta", "5", "dave"),
+                ("users", "pubkey", b"x", "erin"),
+                ("attachments", "caps", "5", "frank"),
+                ("attachments", "ts", "abc", "grace"),
+                ("attachments", "home", "x", "heidi"),
+            ):
+                database.execute(f"UPDATE {table} SET {column} = ? WHERE user_id = ?", (value, key(name).id))
+            for number, statement in enumerate(("{", "5", "[]", b"x", None)):
+                database.execute("INSERT INTO memberships VALUES (?, 'y', ?, 1)", (number, statement or 5))
             database.commit()
         with self.assertLogs("socp.directory", "ERROR") as logs:
             users = Directory(self.path, 1).users()
         self.assertEqual([user.user_id for user in users], [key("carol").id])
-        self.assertEqual(len(logs.output), 2)
+        self.assertEqual(len(logs.output), 7)
         self.assertEqual(Directory(self.path, 1).memberships(PINS, 1), [])
 
     def test_not_ours(self) -> None:

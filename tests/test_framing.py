@@ -174,6 +174,16 @@ class EncodeTest(unittest.TestCase):
 
     def test_cannot_be_carried(self) -> None:
         """What no frame can carry is refused, and never sent in part."""
-        for value in ({"a": "x" * BODY_MOST}, {"a": "\ud83d"}, {"a": float("inf")}):
+        deep: object = 0
+        for _ in range(NESTING_MOST):
+            deep = [deep]
+        values: list[dict[str, object]] = [
+            {"a": "x" * BODY_MOST},
+            {"a": "\ud83d"},
+            {"a": float("inf")},
+            {"a": deep},
+            {"a": [0] * SEPARATORS_MOST},
+        ]
+        for value in values:
             with self.assertRaises(ValueError):
                 encode_frame(value)

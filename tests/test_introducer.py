@@ -64,3 +64,5 @@ class WelcomeTest(unittest.TestCase):
         many = _as_many_as_fit(replace(one, issued=number) for number in range(2000))
         self.assertGreater(len(many), 300)
         self.assertLess(len(json.dumps(many)), 1_000_000)
+        escaped = _as_many_as_fit(replace(one, issued=number, sig="\x01" * 600) for number in range(2000))
+        self.assertLess(len(json.dumps(escaped)), 1_000_000)

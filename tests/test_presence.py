@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import unittest
+from dataclasses import replace
 
 import socp
 from crypto.signing import KeySigner
+from framing import decode_frame, encode_frame
 from origin import Origin
 from presence import _batches, _notices
 from tests.vectors import key
@@ -36,6 +38,15 @@ class BatchesTest(unittest.TestCase):
             self.assertLessEqual(len(origin.frame(socp.USER_SYNC, key("server2").id, payload)), 512 * 1024)
         listed = [entry["user_id"] for batch in batches for entry in batch]
         self.assertEqual(listed, [user.user_id for user in everyone])
+
+    def test_separators(self) -> None:
+        """Users whose meta is all separators are cut into frames that can be read."""
+        meta = {"x": [0] * 2_000}
+        everyone = [replace(user, meta=meta) for user in users(100)]
+        batches = list(_batches(everyone, 512 * 1024))
+        self.assertEqual(sum(map(len, batches)), 100)
+        for batch in batches:
+            decode_frame(encode_frame({"type": "x", "payload": {"users": batch, "part": 1, "parts": 1}}))
 
     def test_none(self) -> None:
         """A server without users says so in one frame."""

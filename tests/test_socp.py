@@ -8,6 +8,7 @@ from typing import Any
 
 import socp
 from crypto.encoding import encode_base64url
+from framing import decode_frame, encode_frame
 from socp import BAD_ENVELOPE, TOO_LARGE, ProtocolError, check_payload, is_id, read_envelope
 from tests.vectors import cases, key
 
@@ -20,6 +21,11 @@ HELLO: dict[str, Any] = {
     "meta": {"display_name": "alice"},
     "caps": ["presence"],
 }
+
+
+def nested(depth: int) -> object:
+    """Return lists nested so deep."""
+    return [nested(depth - 1)] if depth > 1 else []
 
 
 def envelope(frame_type: str, payload: dict[str, Any]) -> socp.Envelope:
@@ -127,6 +133,7 @@ class ShapesTest(unittest.TestCase):
             {"meta": []},
             {"meta": {"display_name": "x" * 65}},
             {"meta": {"display_name": 5}},
+            {"meta": {"x": nested(12)}},
             {"enc_pubkey": 5},
             {"pubkey": None},
             {"client": 1},
@@ -143,6 +150,16 @@ class ShapesTest(unittest.TestCase):
         with self.assertRaises(ProtocolError) as caught:
             check_payload(envelope(socp.USER_HELLO, {**HELLO, "meta": {"extras": "x" * (socp.META_MOST - base + 1)}}))
         self.assertEqual(caught.exception.code, TOO_LARGE)
+
+    def test_meta_elsewhere(self) -> None:
+        """An unknown field is passed over, also one that has a meaning elsewhere."""
+        check_payload(envelope(socp.HEARTBEAT, {"meta": "x" * 5000}))
+
+    def test_meta_nested(self) -> None:
+        """`meta` may be nested as deep as USER_SYNC can carry it."""
+        entry = {**HELLO, "meta": {"x": nested(11)}}
+        check_payload(envelope(socp.USER_HELLO, entry))
+        decode_frame(encode_frame(socp.make_envelope(socp.USER_SYNC, USER, "*", 1, {"users": [entry]})))
 
     def test_optional_fields(self) -> None:
         """An optional field may be absent, and must be right when it is there."""

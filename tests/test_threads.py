@@ -102,7 +102,9 @@ class AlarmsTest(unittest.TestCase):
     def test_cancelled(self) -> None:
         """A call that was taken back is not made."""
         done = threading.Event()
-        self.alarms.after(0.01, self.fail).cancel()
+        alarm = self.alarms.after(0.01, self.fail)
+        alarm.cancel()
+        self.assertNotEqual(alarm.callback, self.fail)  # and what it would have called is let go
         self.alarms.after(0.02, done.set)
         self.assertTrue(done.wait(PATIENCE))
 

@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0  # seconds for what should take a moment, on a machine that is busy
 FAST = 0.1  # a factor for timers, when a test waits for one
 _FORBIDDEN = re.compile(
-    r"Traceback|thread .* died|an alarm failed|an event was not handled|Exception in thread|did not end in time"
+    "Traceback|thread .* died|an alarm failed|an event was not handled|Exception in thread|did not end in time"
+    "|was ended by a bug"
 )
 
 

@@ -17,7 +17,8 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.target = 0
-        self._lock = threading.Lock()  # guards the two below
+        self._lock = threading.Lock()  # guards the three below
+        self._closed = False
         self._open: list[socket.socket] = []
         self._recorded: list[bytes] = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -40,7 +41,13 @@ class Proxy:
                 inside.close()
                 continue
             with self._lock:
-                self._open += [inside, outside]
+                closed = self._closed
+                if not closed:
+                    self._open += [inside, outside]
+            if closed:
+                inside.close()
+                outside.close()
+                return
             for source, sink in ((inside, outside), (outside, inside)):
                 threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
 
@@ -64,6 +71,8 @@ class Proxy:
 
     def close(self) -> None:
         """Cut everything, and stop listening."""
+        with self._lock:
+            self._closed = True
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

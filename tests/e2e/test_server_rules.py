@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import socp
 from crypto.encoding import digest, encode_base64url
 from crypto.signing import ATTACHMENT, KeySigner, message_reference, sign_content
-from framing import encode_frame
+from framing import BODY_MOST, SEPARATORS_MOST, count_separators, encode_frame
 from handshake import new_nonce
 from origin import Origin, check_origin
 from socp import (
@@ -38,9 +39,11 @@ from socp import (
     USER_SYNC,
     USER_SYNC_REQUEST,
 )
+from tests.e2e.harness import FAST, NetworkTest
 from tests.e2e.rules import RulesTest
-from tests.peer import NOWHERE, Peer, membership
+from tests.peer import NOWHERE, PATIENCE, Peer, membership
 from tests.vectors import key
+from threads import Deadline
 
 MINUTE = 60 * 1000
 FILE_ID = "3f0c1b9e-8a44-4d0e-9a5e-6f6f2f9f1c11"
@@ -321,7 +324,7 @@ class SyncTest(ServersTest):
         self.assert_at("erin", "server2")
 
     def test_refused(self) -> None:
-        """An entry that does not prove itself is refused, and takes nobody away."""
+        """An entry that does not prove itself is refused; the others count."""
         self.advertise(attachment("dave", "server2"))
         good = {**attachment("erin", "server2"), "online": True}
         refusals: Iterable[tuple[str, Entry]] = (
@@ -331,14 +334,39 @@ class SyncTest(ServersTest):
             (BAD_ENVELOPE, {**good, "online": None}),
             (BAD_ENVELOPE, {}),
         )
+        dave = {**attachment("dave", "server2"), "online": True}
+        frank = {**attachment("frank", "server2"), "online": True}
         for code, entry in refusals:
             with self.subTest(code=code):
-                self.sync([entry])
+                self.sync([dave, entry, frank])
                 self.second.expect_error(code)
+                self.assert_at("dave", "server2")
+                self.assert_at("frank", "server2")  # one bad entry hides none behind it
         self.sync([good], server_id=self.third.id)
         self.second.expect_error(INVALID_SIG)
         self.assert_at("dave", "server2")
         self.assert_at("erin", "")
+
+    def test_attached_meanwhile(self) -> None:
+        """A user who attaches between the parts of a USER_SYNC is not taken away by its last."""
+        self.sync([{**attachment("dave", "server2"), "online": True}], 1, 2)
+        self.advertise(attachment("erin", "server2"))
+        self.sync([{**attachment("frank", "server2"), "online": True}], 2, 2)
+        self.second.expect_silence()
+        for name in ("dave", "erin", "frank"):
+            self.assert_at(name, "server2")
+
+    def test_meta_of_any_shape(self) -> None:
+        """Users whose meta is as deep, or as full of separators, as may be are synchronised like others."""
+        deep: object = 0
+        for _ in range(11):
+            deep = [deep]
+        for name, meta in (("dave", {"x": deep}), ("erin", {"x": [0] * 1_900})):
+            peer = self.connect(name)
+            peer.attach_user(meta=meta)
+        self.second.send_signed(USER_SYNC_REQUEST, {})
+        listed = {entry["user_id"] for entry in self.second.expect(USER_SYNC).payload["users"]}
+        self.assertLess({key("dave").id, key("erin").id}, listed)
 
     def test_loses_to_newer(self) -> None:
         """An entry that lost to a newer attachment elsewhere stays lost."""
@@ -444,6 +472,12 @@ class DeliverTest(ServersTest):
         self.send({**payload, "user_id": "x"})
         self.second.expect_error(BAD_ENVELOPE)
         dave.expect_silence()
+
+    def test_size(self) -> None:
+        """A message of more than 64 blocks is TOO_LARGE from a server too."""
+        payload = self.deliver("dave")
+        self.send({**payload, "ciphertext": "A" * 900_000})
+        self.second.expect_error(socp.TOO_LARGE)
 
     def test_errors_name_the_user(self) -> None:
         """A message for nobody is answered by an ERROR that says whose message it was."""
@@ -581,9 +615,76 @@ class RelayTest(ServersTest):
             peer.expect_silence()
         self.alice.expect(r"\[All\] .*: hi there$")
 
+    def test_visited_of_a_user(self) -> None:
+        """Which servers a broadcast goes to is not for its sender to say."""
+        ts = socp.now_ms()
+        envelope = socp.make_envelope(MSG_PUBLIC_CHANNEL, self.dave.id, "public", ts, self.dave.broadcast("hi", ts))
+        self.dave.send_bytes(encode_frame({**envelope, "visited": [self.second.id, self.third.id]}))
+        for server in (self.second, self.third):
+            self.assertEqual(server.expect(MSG_PUBLIC_CHANNEL).payload["text"], "hi")
+
+    def test_gossip_that_fills_a_frame(self) -> None:
+        """Gossip that could not be carried on harms no link."""
+        frank = Peer(self.port, "frank")
+        frank.close()
+        for full in ("separators", "bytes"):
+            ts = socp.now_ms()
+            envelope = socp.make_envelope(MSG_PUBLIC_CHANNEL, frank.id, "public", ts, frank.broadcast("full", ts))
+            envelope["visited"] = [self.second.id]
+            payload = cast("Entry", envelope["payload"])
+            payload["x"] = [0]
+            body = encode_frame(envelope)[4:]
+            if full == "separators":
+                payload["x"] = [0] * (SEPARATORS_MOST - count_separators(body) + 1)
+            else:
+                payload["x"] = "x" * (BODY_MOST - len(body))
+            self.second.send_bytes(encode_frame(envelope))
+            self.second.expect_silence()
+            self.third.expect_silence()
+
     def test_manifest(self) -> None:
         """The offer of a file in the name of a local user, by another server, is dropped."""
         ts = socp.now_ms()
         self.second.send_bytes(self.frame(FILE_START, "alice", "dave", self.dave.manifest("dave", ts)))
         self.second.expect_silence()
         self.dave.expect_silence()
+
+
+class UnlinkedTest(NetworkTest):
+    """Servers that are heard of through others alone, with timers shrunk to a tenth."""
+
+    factor = FAST
+
+    def test_users_without_a_link(self) -> None:
+        """The users of a server to which no link comes about are away in the end, as if a link had been lost."""
+        (self.directory / "introducer.b64u").write_text(key("introducer").public.text, "ascii")
+        _, port = self.server("server", 1, registered=False)
+        looker, second = Peer(port, "heidi"), Peer(port, "server2")
+        for peer in (looker, second):
+            self.addCleanup(peer.leave)
+        looker.attach_user()
+        second.link_server("server2")
+        newcomer = Origin(KeySigner(key("server4")))
+        announcement = {
+            "host": NOWHERE.host,
+            "port": NOWHERE.port,
+            "pubkey": newcomer.public.text,
+            "membership": membership("server4"),
+        }
+        for frame_type, payload in (
+            (SERVER_ANNOUNCE, announcement),
+            (USER_ADVERTISE, attachment("dave", "server4")),
+        ):
+            envelope = newcomer.signed(frame_type, socp.EVERYONE, payload)
+            second.send_bytes(encode_frame({**envelope, "visited": [second.id]}))
+        second.expect_silence()
+        self.assertEqual(self.online(looker), {looker.id, key("dave").id})
+        deadline = Deadline(PATIENCE)
+        while key("dave").id in self.online(looker):
+            self.assertTrue(deadline.left(), "dave is online for ever")
+            threading.Event().wait(0.2)  # the list is all that tells
+
+    def online(self, looker: Peer) -> set[str]:
+        """Return who is online."""
+        looker.send(USER_LIST_REQUEST, {"after": "", "limit": 1000})
+        return {user["user_id"] for user in looker.expect(USER_LIST).payload["users"]}

@@ -163,6 +163,14 @@ class BroadcastTest(RulesTest):
             other = socp.now_ms() + minutes * MINUTE
             self.refused(BAD_TIMESTAMP, self.dave.broadcast("hi", other), ts=other)
 
+    def test_frame(self) -> None:
+        """A broadcast whose frame is filled with something else is TOO_LARGE: it could not be gossiped."""
+        ts = socp.now_ms()
+        self.refused(TOO_LARGE, {**self.dave.broadcast("hi", ts), "junk": [0] * 60_000}, ts=ts)
+        ts = socp.now_ms()
+        self.dave.send(MSG_PUBLIC_CHANNEL, self.dave.broadcast("\x01" * 16_384, ts), to=socp.PUBLIC, ts=ts)
+        self.assertEqual(self.erin.expect(MSG_PUBLIC_CHANNEL).payload["text"], "\x01" * 16_384)
+
     def test_size(self) -> None:
         """16 kB of UTF-8 are carried, and one byte more is TOO_LARGE."""
         ts = socp.now_ms()

@@ -20,7 +20,7 @@ from crypto.encoding import encode_base64url
 from crypto.keys import KeyPair, PublicKey
 from crypto.sealing import SEAL_MOST, message_label, seal
 from crypto.signing import BROADCAST, MESSAGE, KeySigner, Purpose, message_reference, sign_content
-from errors import AttachRefused, ChatError, NotConnected, ServerChanged, TextRefused
+from errors import AttachRefused, ChatError, NoAnswer, NotConnected, ServerChanged, TextRefused
 from events import Disconnected, Event, Notice, PresenceChanged
 from framing import FROM_SERVER, decode_frame, encode_frame
 from handshake import Connector, HandshakeRefused
@@ -131,6 +131,7 @@ class Chat:
             NotConnected: nobody could be reached there.
             ServerChanged: it is not the server that is pinned for the address.
             AttachRefused: the server refused us, or broke the protocol.
+            ProfileError: its pin cannot be written.
         """
         try:
             transport = connect_transport(address, self._timers.connect)
@@ -237,7 +238,10 @@ class Chat:
         """
         found: dict[str, Listed] = {}
         after = ""
+        deadline = Deadline(3 * self._timers.request)
         while True:
+            if not deadline.left():
+                raise NoAnswer("the server's list does not come to an end; try again")
             answer = self._ask(socp.USER_LIST_REQUEST, {"after": after, "limit": _LIST_PAGE}, socp.USER_LIST)
             page = [
                 Listed(entry["user_id"], str(entry.get("display_name", "")), str(entry.get("server_id", "")))
@@ -308,13 +312,23 @@ class Chat:
 
     @property
     def outstanding(self) -> int:
-        """How many messages wait for their receipts, and transfers are under way."""
+        """How many messages wait for their receipts, and transfers are under way in either direction."""
         return len(self._outbox) + self._transfers.active
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many messages and files of ours their recipients have not confirmed."""
+        return len(self._outbox) + self._transfers.sending
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is gone, and not by `close`."""
+        return self._gone.is_set() and not self._leaving
 
     def wait_settled(self, seconds: float) -> bool:
         """Wait until nothing is outstanding and every event has been handled; False when that took longer."""
         deadline = Deadline(seconds)
-        while not self._gone.is_set():
+        while True:
             with self._settled:
                 if not self._settled.wait_for(
                     lambda: not self.outstanding or self._gone.is_set(),
@@ -323,9 +337,8 @@ class Chat:
                     return False
             if not self._teller.wait_idle(deadline.left()):
                 return False
-            if not self.outstanding:
-                return True
-        return not self.outstanding
+            if not self.outstanding or self._gone.is_set():
+                return not self.outstanding
 
     def _send_signed(self, frame_type: str, to: str, payload: dict[str, str], purpose: Purpose) -> str:
         with self._settled:
@@ -336,6 +349,8 @@ class Chat:
         msg_ref = message_reference(content_sig)
         if purpose is MESSAGE:
             self._outbox.add(msg_ref, to)
+        else:
+            self._outbox.add_broadcast(msg_ref)
         try:
             self._send(frame_type, to, {**payload, "content_sig": content_sig}, ts)
         except ChatError:
@@ -414,7 +429,7 @@ class Chat:
         check_origin(envelope, self._server)
         payload = envelope.payload
         if envelope.type == socp.USER_DELIVER:
-            self._teller.give(partial(self._inbox.take_message, envelope))
+            self._teller.give(partial(self._inbox.take_message, envelope), len(envelope.raw))
         elif envelope.type == socp.USER_LIST:
             self._questions.answer(envelope)
         elif envelope.type == socp.USER_KEY:
@@ -437,13 +452,13 @@ class Chat:
 
     def _sort_users(self, envelope: Envelope) -> None:
         if envelope.type == socp.MSG_PUBLIC_CHANNEL:
-            self._teller.give(partial(self._inbox.take_broadcast, envelope))
+            self._teller.give(partial(self._inbox.take_broadcast, envelope), len(envelope.raw))
         elif envelope.to != self.user_id:
             raise ProtocolError(socp.NOT_ALLOWED, "a frame for somebody else")
         elif envelope.type == socp.ACK:
-            self._teller.give(partial(self._outbox.take_receipt, envelope))
+            self._teller.give(partial(self._outbox.take_receipt, envelope), len(envelope.raw))
         elif envelope.type == socp.FILE_START:
-            self._teller.give(partial(self._transfers.take_start, envelope))
+            self._teller.give(partial(self._transfers.take_start, envelope), len(envelope.raw))
         elif envelope.type in socp.FILE_FRAMES:
             self._transfers.take(envelope)
         else:

@@ -22,9 +22,9 @@ import socp
 from addresses import Address, AddressError, read_address
 from chat import Chat
 from console import complain, say, speak_utf8, start_logging
-from contacts import plain_name
 from crypto.keys import KeyFileError, WrongPassword
-from errors import AttachRefused, ChatError, NotConnected, ServerChanged
+from downloads import safe_name
+from errors import AttachRefused, ChatError, NotConnected, NotShown, ServerChanged
 from events import (
     Delivered,
     Disconnected,
@@ -43,6 +43,8 @@ from programs import StartError, prepare_process, run_program
 from settings import Settings
 
 LOST_CONNECTION = 3  # the exit code
+# Bytes of a line that a terminal hands on, while it is the terminal that edits lines; what is beyond is gone.
+_TERMINAL_LINE = 1023 if sys.platform == "darwin" else 4095
 
 _HELP = """\
 /list                     who is online: id, name, server
@@ -56,6 +58,10 @@ A <user> is an id, a beginning of one (4 characters or more), or a display name 
 
 class Told(BaseException):
     """Raised in the main thread when a signal tells the program to end."""
+
+
+class LineCut(Exception):
+    """Raised for a line that the terminal has cut short: it holds only so much of one that is typed or pasted."""
 
 
 class Lines:
@@ -90,6 +96,7 @@ class Lines:
 
         Raises:
             InterruptedError: `wake` was called.
+            LineCut: there was more than a terminal can hold.
         """
         while b"\n" not in self._rest and not self._ended:
             self._wait()
@@ -102,6 +109,8 @@ class Lines:
         line, newline, self._rest = self._rest.partition(b"\n")
         if not line and not newline:
             return None
+        if self.is_terminal and len(line) >= _TERMINAL_LINE:
+            raise LineCut
         return line.decode("utf-8", errors="surrogateescape").removesuffix("\r")
 
     def wait_woken(self) -> None:
@@ -129,7 +138,6 @@ class Terminal:
         self._lines = Lines()
         self._chat: Chat | None = None
         self._failures = 0
-        self._lost = threading.Event()
 
     def run(self) -> int:
         """Run the client from its first question to its end; returns the exit code.
@@ -204,6 +212,8 @@ class Terminal:
                 raise StartError("the two passwords differ; no key was made")
         except EOFError as error:
             raise StartError("no password was given") from error
+        except UnicodeDecodeError as error:
+            raise StartError("the password is not text in UTF-8") from error
         return password
 
     def _attach(self, chat: Chat, address: Address) -> None:
@@ -247,7 +257,7 @@ class Terminal:
         if self._lines.is_terminal:
             say("[Help] /list, /tell <user> <message>, /all <message>, /file <user> <path>, /help, /quit")
         try:
-            while (line := self._lines.next()) is not None:
+            while (line := self._next_line()) is not None:
                 word, _, rest = line.strip().partition(" ")
                 if word == "/quit":
                     return self._leave(chat)
@@ -255,10 +265,20 @@ class Terminal:
                     continue
                 self._do(chat, commands.get(word), word, rest.lstrip())
         except InterruptedError:
-            return LOST_CONNECTION if self._lost.is_set() else 1
-        if not self._wait_settled(chat) and not self._lost.is_set():
-            self._complain(f"{chat.outstanding} message(s) or file(s) were not confirmed in time")
-        return LOST_CONNECTION if self._lost.is_set() else min(self._failures, 1)
+            return LOST_CONNECTION if chat.lost else 1
+        if not self._wait_settled(chat) and chat.unconfirmed and not chat.lost:
+            self._complain(f"{chat.unconfirmed} message(s) or file(s) were not confirmed in time")
+        return LOST_CONNECTION if chat.lost else min(self._failures, 1)
+
+    def _next_line(self) -> str | None:
+        while True:
+            try:
+                return self._lines.next()
+            except LineCut:
+                self._complain(
+                    f"the terminal has cut this line at {_TERMINAL_LINE:,} bytes, and nothing was sent: "
+                    "put what is longer into a pipe, or send it as a file"
+                )
 
     def _wait_settled(self, chat: Chat) -> bool:
         """Wait for receipts and transfers, in another thread: here, a signal must always end the wait."""
@@ -280,7 +300,7 @@ class Terminal:
         try:
             command(chat, rest)
         except ChatError as error:
-            if not self._lost.is_set():
+            if not chat.lost:
                 self._complain(str(error))
 
     def _complain(self, text: str) -> None:
@@ -288,16 +308,16 @@ class Terminal:
         say(f"[Error] {text}")
 
     def _leave(self, chat: Chat) -> int:
-        if chat.outstanding:
-            say(f"[Note] {chat.outstanding} message(s) or file(s) were not confirmed yet")
-        return 0
+        if chat.unconfirmed:
+            say(f"[Note] {chat.unconfirmed} message(s) or file(s) were not confirmed yet")
+        return LOST_CONNECTION if chat.lost else 0
 
     def _list(self, chat: Chat, _rest: str) -> None:
         users = chat.users()
         say(f"[List] {len(users)} online")
         for user in users:
             me = "  (you)" if user.user_id == chat.user_id else ""
-            say(f"  {user.user_id}  {plain_name(user.name) or '-'}  {user.server_id}{me}")
+            say(f"  {user.user_id}  {chat.contacts.listed_name(user) or '-'}  {user.server_id}{me}")
 
     def _tell(self, chat: Chat, rest: str) -> None:
         user, message = _split(rest)
@@ -317,7 +337,12 @@ class Terminal:
         if not user or not path:
             self._complain("usage: /file <user> <path>")
             return
-        chat.send_file(user, Path(path.strip()).expanduser())
+        try:
+            found = Path(path.strip()).expanduser()
+        except RuntimeError:
+            self._complain(f"cannot read {path.strip()}: there is no such user")
+            return
+        chat.send_file(user, found)
 
     # --- events -------------------------------------------------------------------------------------------------
 
@@ -325,8 +350,9 @@ class Terminal:
         """Print an event; runs in Chat's thread for that."""
         try:
             self._print(event)
-        except BrokenPipeError:
+        except BrokenPipeError as error:
             self._lines.wake()  # nobody reads what we print: there is no sense in going on
+            raise NotShown("nobody reads what is shown") from error
 
     def _print(self, event: Event) -> None:
         assert self._chat is not None
@@ -344,18 +370,17 @@ class Terminal:
             say(f"[{where}] failed: {event.code}: {event.reason}")
         elif isinstance(event, FileStarted):
             doing = "receiving" if event.incoming else "sending"
-            say(f"{self._file(event)} {doing} {event.name} ({event.size:,} bytes)")
+            say(f"{self._file(event)} {doing} {safe_name(event.name)} ({event.size:,} bytes)")
         elif isinstance(event, FileDone):
-            done = f"saved {event.path}" if event.incoming else f"{event.name} delivered"
+            done = f"saved {event.path}" if event.incoming else f"{safe_name(event.name)} delivered"
             say(f"{self._file(event)} {done} ({event.size:,} bytes)")
         elif isinstance(event, FileFailed):
             self._failures += not event.incoming
-            say(f"{self._file(event)} {event.name} failed: {event.reason}")
+            say(f"{self._file(event)} {safe_name(event.name)} failed: {event.reason}")
         elif isinstance(event, Notice):
             say(f"[Note] {event.text}")
         elif isinstance(event, Disconnected):
             say(f"[Server] connection lost: {event.reason}")
-            self._lost.set()
             self._lines.wake()
 
     def _label(self, user_id: str) -> str:
@@ -418,9 +443,9 @@ def main(argv: Sequence[str] | None = None, settings: Settings | None = None) ->
     speak_utf8()
     start_logging("WARNING")
     prepare_process()
-    signal.signal(signal.SIGINT, lambda *_: _raise_told(130))
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, lambda *_: _raise_told(0))
+    for ending, code in ((signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)):
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(ending, partial(_raise_told, code))
     try:
         return run_program("Client", Terminal(arguments, settings or Settings()).run)
     except Told as told:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 import threading
 import unicodedata
+from collections.abc import Iterator
+from typing import TextIO
 
 # Shown as escapes: whatever moves the cursor, recolours, reorders or hides text. `Cf` holds the bidi overrides;
 # the few of its characters that scripts and emoji cannot be written without are let through.
@@ -65,17 +68,52 @@ def speak_utf8() -> None:
             reconfigure(errors="backslashreplace")
 
 
+_INDENT = "    "
+
+
+def wrapped(text: str, columns: int) -> Iterator[str]:
+    """Cut a line into those that a terminal shows of it; all but the first are indented.
+
+    Left to the terminal, a line breaks at the margin and goes on at the first column, where somebody could have put
+    what looks like a line of its own. A character counts as wide where terminals may differ: that breaks too early.
+    """
+    line, room = "", max(columns, 2 * len(_INDENT))
+    for character in text:
+        width = _width(character)
+        if width > room:
+            yield line
+            line, room = _INDENT, max(columns, 2 * len(_INDENT)) - len(_INDENT)
+        line += character
+        room -= width
+    yield line
+
+
+def _width(character: str) -> int:
+    if character.isascii():
+        return 1
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    wide = unicodedata.east_asian_width(character) in "WFA" or unicodedata.category(character) == "So"
+    return 2 if wide else 1
+
+
+def _write(stream: TextIO, text: str, end: str) -> None:
+    shown = visible(text)
+    if stream.isatty():
+        shown = "\n".join(wrapped(shown, shutil.get_terminal_size().columns))
+    stream.write(shown + end)
+    stream.flush()
+
+
 _speaking = threading.Lock()  # guards standard output: a line of one thread never stands inside another's
 
 
 def say(text: str, end: str = "\n") -> None:
     """Print a line, made visible, at once."""
     with _speaking:
-        sys.stdout.write(visible(text) + end)
-        sys.stdout.flush()
+        _write(sys.stdout, text, end)
 
 
 def complain(text: str) -> None:
     """Print an error on standard error, made visible."""
-    sys.stderr.write(visible(text) + "\n")
-    sys.stderr.flush()
+    _write(sys.stderr, text, "\n")

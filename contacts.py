@@ -14,22 +14,14 @@ from dataclasses import dataclass
 import socp
 from crypto.keys import PublicKey
 from errors import ChatError, NameTaken, UserAmbiguous, UserUnknown
-from profiles import Profile, name_key
+from names import name_key, plain_name
+from profiles import Profile, ProfileError
 from users import User
 
 _BEGINNING = re.compile(r"[0-9a-f][0-9a-f-]{3,35}", re.ASCII)
 BEGINNING_LEAST = 4
 # Of the users met in one session; forgetting one costs a question to the server.
 _CONTACTS_MOST = 10_000
-
-
-# With these in it, a name could end the bracket that it stands in and forge what follows: the line of another sender.
-_FORGING = str.maketrans({"[": "(", "]": ")", "·": "."})
-
-
-def plain_name(name: str) -> str:
-    """Return a display name as it may stand within a line: on one line, with single spaces, and no brackets."""
-    return " ".join(name.translate(_FORGING).split())
 
 
 @dataclass(frozen=True)
@@ -109,6 +101,12 @@ class Contacts:
             return f"{short} · calls itself {shown}, but is not {bound[:8]}"
         return f"{shown} · {short}"
 
+    def listed_name(self, listed: Listed) -> str:
+        """Return the name to list a user by, and whose it is if it is bound to somebody else."""
+        bound = self._profile.bound_to(listed.name)
+        shown = plain_name(listed.name)
+        return f"{shown} (not {bound[:8]})" if shown and bound not in (None, listed.user_id) else shown
+
     def note_listing(self, listed: Iterable[Listed]) -> None:
         """Forget whoever is listed under another name than before, so that the new one is asked for."""
         with self._lock:
@@ -121,7 +119,8 @@ class Contacts:
         """Return the id of the user that a person means.
 
         Args:
-            called: an id, an unambiguous beginning of one (4 characters or more), or a display name.
+            called: an id, an unambiguous beginning of one (4 characters or more), or a display name. What could
+                be the beginning of an id is never taken for a name: or somebody could take the one for the other.
 
         Raises:
             UserUnknown, UserAmbiguous, NameTaken: as they say.
@@ -130,33 +129,22 @@ class Contacts:
         if socp.is_id(called.lower()):
             return called.lower()
         online = self._listing()
+        if _BEGINNING.fullmatch(called.lower()):
+            return _only(called, self._beginning_with(called.lower(), online), "nobody known has an id that begins so")
+        named = {entry.user_id for entry in online if entry.name and name_key(entry.name) == name_key(called)}
         bound = self._profile.bound_to(called)
-        named = [entry for entry in online if entry.name and name_key(entry.name) == name_key(called)]
         if bound is not None:
-            return self._bound(called, bound, [entry.user_id for entry in named])
-        begun = self._beginning_with(called.lower(), online)
-        meant = {entry.user_id: entry for entry in named}
-        meant.update({user_id: Listed(user_id, "", "") for user_id in begun if user_id not in meant})
-        if not meant:
-            raise UserUnknown(f"nobody online is called {called}; /list shows who is there")
-        if len(meant) > 1:
-            ids = ", ".join(sorted(meant))
-            raise UserAmbiguous(f"{called} could be any of {ids}; say which by more of the id")
-        user_id = next(iter(meant))
-        if user_id in begun:
-            return user_id
-        return self._bind(called, user_id)
+            return self._bound(called, bound, named)
+        return self._bind(called, _only(called, named, "nobody online is called so; /list shows who is there"))
 
     def _beginning_with(self, beginning: str, online: Iterable[Listed]) -> set[str]:
-        if not _BEGINNING.fullmatch(beginning):
-            return set()
         known = {entry.user_id for entry in online} | self._profile.bound_ids()
         with self._lock:
             known |= set(self._met)
         return {user_id for user_id in known if user_id.startswith(beginning)}
 
-    def _bound(self, called: str, bound: str, claimants: list[str]) -> str:
-        others = sorted(user_id for user_id in claimants if user_id != bound)
+    def _bound(self, called: str, bound: str, claimants: set[str]) -> str:
+        others = sorted(claimants - {bound})
         if others and bound not in claimants:
             raise NameTaken(
                 f"refused: {called} is {bound} in this profile, and is used by {', '.join(others)} now. "
@@ -170,6 +158,17 @@ class Contacts:
         signed = self.refresh(user_id).user.display_name
         if name_key(signed) != name_key(called):
             raise NameTaken(f"refused: the server lists {user_id} as {called}, which that user has not signed")
-        self._profile.bind(called, user_id)
+        try:
+            self._profile.bind(called, user_id)
+        except ProfileError as error:
+            raise ChatError(f"{error}; nothing was sent") from error
         self._notice(f"{called} is {user_id} from now on, in this profile")
         return user_id
+
+
+def _only(called: str, meant: set[str], none: str) -> str:
+    if not meant:
+        raise UserUnknown(f"{called}: {none}")
+    if len(meant) > 1:
+        raise UserAmbiguous(f"{called} could be any of {', '.join(sorted(meant))}; say which by more of the id")
+    return next(iter(meant))

@@ -6,6 +6,7 @@ Nothing that a sender chooses can make a write land outside the download directo
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import itertools
 import os
@@ -17,6 +18,7 @@ from console import visible
 
 # Bytes; file systems take 255, and a number may have to go in.
 _NAME_MOST = 200
+_DRAFT = ".receiving-"  # what the names of files begin with that are being received
 _NOT_IN_NAMES = frozenset('/\\:*?"<>|')
 
 
@@ -44,6 +46,18 @@ def _split(name: str) -> tuple[str, str]:
     return name, ""
 
 
+def _clear_up(directory: Path) -> None:
+    """Remove what clients left that were killed while they received: drafts that no process holds any more."""
+    for draft in directory.glob(f"{_DRAFT}*"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(draft, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                draft.unlink()
+            finally:
+                os.close(descriptor)
+
+
 class Download:
     """A file that is being received: written beside its target under a name of ours.
 
@@ -56,9 +70,11 @@ class Download:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _clear_up(directory)
         self._directory = directory
-        self._draft = directory / f".receiving-{secrets.token_hex(8)}"
+        self._draft = directory / f"{_DRAFT}{secrets.token_hex(8)}"
         descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it goes with the process, and tells of one that died
         self._file = open(descriptor, "wb")  # noqa: SIM115 - closed by `keep` or `discard`
         self._hash = hashlib.sha256()
         self.size = 0
@@ -104,7 +120,11 @@ class Download:
         except OSError:
             # A file system without hard links: take the name first, then move over what is ours.
             os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-            self._draft.replace(target)
+            try:
+                self._draft.replace(target)
+            except OSError:
+                target.unlink(missing_ok=True)
+                raise
             return
         self._draft.unlink()
 

@@ -8,6 +8,7 @@ ChatError
  +- UserUnknown       nobody is meant
  +- UserAmbiguous     several may be meant
  +- NameTaken         a name is another user's now than the one it was bound to, or not signed by who claims it
+ +- NotShown          a handler of events could not show a message
  +- TextRefused       a text that cannot be sent
  +- FileRefused       a file that cannot be sent
 """
@@ -54,6 +55,10 @@ class UserAmbiguous(ChatError):
 
 class NameTaken(ChatError):
     """Raised when a display name is not, or not any more, the name of the user it stands for."""
+
+
+class NotShown(ChatError):
+    """Raised by a handler of events for a message that it could not show: its sender is not told that it was."""
 
 
 class TextRefused(ChatError):

@@ -11,6 +11,7 @@ from crypto.encoding import EncodingError, decode_base64url
 from crypto.keys import KeyPair, PublicKey
 from crypto.sealing import OpenError, message_label, open_sealed
 from crypto.signing import MESSAGE, RECEIPT, KeySigner, message_reference, sign_content, verify_content
+from errors import ChatError, NotShown
 from events import Event, Message, PublicMessage
 from messages import check_broadcast
 from origin import key_of
@@ -52,7 +53,7 @@ class Inbox:
         """Take USER_DELIVER: show it once, and sign for it each time.
 
         Raises:
-            ChatError: the receipt cannot be sent.
+            ChatError: the receipt cannot be sent, or the message could not be shown.
         """
         payload, sender = envelope.payload, envelope.payload["sender"]
         msg_ref = message_reference(payload["content_sig"])
@@ -67,7 +68,13 @@ class Inbox:
                 log.warning("a message from %s cannot be verified or opened", sender)
                 self._confirm(sender, msg_ref, "failed")
                 return
-            self._show(Message(sender, self._name_of(sender), text, envelope.ts))
+            try:
+                self._show(Message(sender, self._name_of(sender), text, envelope.ts))
+            except NotShown:
+                raise
+            except ChatError as error:
+                # It was shown: what its reader could not do about it does not make that untrue.
+                log.warning("after a message from %s: %s", sender, error)
             self._remember(msg_ref)
         self._confirm(sender, msg_ref, "delivered")
 

@@ -297,8 +297,7 @@ class Link:
                 size += len(batch[-1])
             self._waiting_bytes -= size
             self._writer_busy = True
-            if self._waiting_bytes < self._settings.limits.queue // 2:
-                self._full_since = None
+            self._full_since = None  # there is room again: a peer that is slow is not one that takes nothing
             return batch[0] if len(batch) == 1 else b"".join(batch)
 
     # --- closing ------------------------------------------------------------------------------------------------

@@ -318,7 +318,10 @@ def chat(name: Sequence[str]) -> int:
             say("`make client` in another terminal brings in somebody else. /quit stops the network.")
             return network.be_client(_client_arguments(ports[0], network.directory / "profiles", name))
         finally:
-            note.unlink(missing_ok=True)
+            with contextlib.suppress(OSError, ValueError):
+                if json.loads(note.read_text("utf-8")) == found:  # and not of a network that was started after ours
+                    note.unlink()
+                    note.parent.rmdir()
 
 
 def client(name: Sequence[str]) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 
 import socp
@@ -13,6 +14,8 @@ from events import Delivered, Event, Failed, Stored
 from socp import Envelope
 
 log = logging.getLogger("socp.outbox")
+
+_BROADCASTS_KEPT = 1000  # of which a server's ERROR may still come
 
 
 class Outbox:
@@ -30,8 +33,9 @@ class Outbox:
         self._contact = contact
         self._emit = emit
         self._settled = settled
-        self._lock = threading.Lock()  # guards _unconfirmed
+        self._lock = threading.Lock()  # guards the two below
         self._unconfirmed: dict[str, str] = {}  # msg_ref to the recipient's id
+        self._broadcasts: deque[str] = deque(maxlen=_BROADCASTS_KEPT)
 
     def __len__(self) -> int:
         with self._lock:
@@ -41,6 +45,11 @@ class Outbox:
         """Note a message that is about to be sent."""
         with self._lock:
             self._unconfirmed[msg_ref] = to
+
+    def add_broadcast(self, msg_ref: str) -> None:
+        """Note a broadcast that is about to be sent; nobody confirms those."""
+        with self._lock:
+            self._broadcasts.append(msg_ref)
 
     def forget(self, msg_ref: str) -> None:
         """Note that the fate of a message is known."""
@@ -80,7 +89,11 @@ class Outbox:
             self._emit(Stored(msg_ref, to))
 
     def take_error(self, msg_ref: str, code: str, detail: str) -> None:
-        """Take a server's ERROR about a message, or about a broadcast, which is not kept here."""
-        to = self._recipient(msg_ref)
-        self._emit(Failed(msg_ref, socp.PUBLIC if to is None else to, code, detail))
+        """Take a server's ERROR about a message or a broadcast; one about any other is passed over."""
+        with self._lock:
+            to = socp.PUBLIC if msg_ref in self._broadcasts else self._unconfirmed.get(msg_ref)
+        if to is None:
+            log.info("%s about a message that nothing is waited for of: %s", code, detail)
+            return
+        self._emit(Failed(msg_ref, to, code, detail))
         self.forget(msg_ref)

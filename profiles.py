@@ -9,7 +9,6 @@ import os
 import re
 import secrets
 import threading
-import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import socp
 from addresses import Address
 from crypto.keys import KeyPair, open_key_file
+from names import name_key
 
 DEFAULT_PROFILE = "default"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -33,11 +33,6 @@ def default_directory() -> Path:
     # The specification of these directories has relative ones ignored.
     root = Path(base) if base.startswith("/") else Path.home() / ".local" / "share"
     return root / "socp" / "profiles"
-
-
-def name_key(name: str) -> str:
-    """Return what two display names that look alike to a reader have in common."""
-    return unicodedata.normalize("NFKC", name).casefold().strip()
 
 
 class Profile:
@@ -68,14 +63,18 @@ class Profile:
                 raise ProfileError(f"{file} is damaged ({part}); mend it, or move it away to forget its pins")
         return memory
 
-    def _write(self) -> None:
-        """Replace the file, whole or not at all. `_lock` is held: this is the one lock over a disk, and a client's."""
+    def _remember(self, part: str, key: str, value: str) -> None:
+        """Replace the file, whole or not at all, and what we know with it.
+
+        `_lock` is held: this is the one lock over a disk, and a client's.
+        """
+        memory = {**self._memory, part: {**self._memory[part], key: value} if key else value}
         draft = self.path / f".profile.json.{secrets.token_hex(8)}"
         try:
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 with open(descriptor, "w", encoding="utf-8") as stream:
-                    json.dump(self._memory, stream, indent=1, sort_keys=True)
+                    json.dump(memory, stream, indent=1, sort_keys=True)
                     stream.flush()
                     os.fsync(descriptor)
                 draft.replace(self.path / "profile.json")
@@ -83,6 +82,7 @@ class Profile:
                 draft.unlink(missing_ok=True)
         except OSError as error:
             raise ProfileError(f"cannot write {self.path / 'profile.json'}: {error.strerror}") from error
+        self._memory = memory
 
     def key_pair(self, password: str | Callable[[bool], str] = "") -> KeyPair:
         """Return the profile's key, made if there is none; see crypto.keys.open_key_file for what is raised."""
@@ -101,8 +101,7 @@ class Profile:
             ProfileError: it cannot be written.
         """
         with self._lock:
-            self._memory["pins"][str(address)] = server_id
-            self._write()
+            self._remember("pins", str(address), server_id)
 
     def bound_to(self, name: str) -> str | None:
         """Return the user id that a display name is bound to."""
@@ -117,8 +116,8 @@ class Profile:
             ProfileError: it cannot be written.
         """
         with self._lock:
-            self._memory["names"].setdefault(name_key(name), user_id)
-            self._write()
+            if name_key(name) not in self._memory["names"]:
+                self._remember("names", name_key(name), user_id)
 
     def bound_ids(self) -> set[str]:
         """Return all user ids that a name is bound to."""
@@ -145,8 +144,7 @@ class Profile:
             raise ProfileError("the display name is not text") from error
         with self._lock:
             if self._memory["display_name"] != name:
-                self._memory["display_name"] = name
-                self._write()
+                self._remember("display_name", "", name)
 
     def close(self) -> None:
         """Let another process have it."""

@@ -24,7 +24,7 @@ from downloads import Download, safe_name
 from errors import ChatError
 from events import Event, FileDone, FileFailed, FileStarted
 from messages import Manifest, read_manifest
-from sending import CHUNK_PLAIN, CHUNK_SEALED, Send, TransferFailed
+from sending import CHUNK_PLAIN, CHUNK_SEALED, NAME_MOST, Send, TransferFailed
 from settings import Settings
 from socp import FILE_ACK, FILE_END, Envelope, ProtocolError
 from threads import Threads
@@ -116,7 +116,11 @@ class FileReceiver:
         with self._lock:
             known = self._incoming.get(place)
             finished = self._finished.get(place)
-            too_many = len(self._incoming) >= self._limits.transfers + self._limits.transfers_waiting
+            of_sender = sum(peer == sender for peer, _ in self._incoming)
+            too_many = (
+                len(self._incoming) >= self._limits.transfers + self._limits.transfers_waiting
+                or of_sender >= self._limits.transfers_of_one
+            )
         if known is not None:
             if known.manifest == manifest and known.started:
                 self._report(known)
@@ -144,6 +148,8 @@ class FileReceiver:
             return 'the mode is not "dm"'
         if "alg" in payload or "enc" in payload:
             return "the recipient cannot open that cipher"
+        if len(manifest.name) > NAME_MOST:
+            return f"its name has over {NAME_MOST} characters"
         if manifest.size > self._limits.file_bytes:
             return f"over {self._limits.file_bytes:,} bytes"
         if not least <= manifest.chunks <= manifest.size:
@@ -198,14 +204,14 @@ class FileReceiver:
             path = download.keep(safe_name(manifest.name))
             event = FileDone(manifest.file_id, manifest.peer, manifest.name, manifest.size, incoming=True, path=path)
             self._conclude(manifest, "complete", "")
-        except (TransferFailed, ChatError, OSError) as error:
-            reason = str(error)
-            if isinstance(error, OSError):
-                reason = f"cannot write to {self._downloads}: {error.strerror}"
+        except (TransferFailed, ChatError, OSError, ValueError) as error:
+            # A ValueError is a name that this system cannot write.
+            ours = isinstance(error, (OSError, ValueError))
+            said = error.strerror if isinstance(error, OSError) else error
+            reason = f"cannot write to {self._downloads}: {said}" if ours else str(error)
             event = FileFailed(manifest.file_id, manifest.peer, manifest.name, incoming=True, reason=reason)
             # What is wrong with our disk is not the sender's to know.
-            told = "the recipient cannot save it" if isinstance(error, OSError) else reason
-            self._conclude(manifest, "failed", told)
+            self._conclude(manifest, "failed", "the recipient cannot save it" if ours else reason)
         finally:
             if download is not None:
                 download.discard()
@@ -220,8 +226,9 @@ class FileReceiver:
         unreported = 0
         length = 0  # of every chunk but the last
         gap = False
+        progress = time.monotonic()
         while True:
-            envelope = self._next_frame(receiving)
+            envelope = self._next_frame(receiving, progress + self._timers.stall)
             if envelope.type == FILE_END:
                 if receiving.next_index < manifest.chunks:
                     if not gap:
@@ -245,8 +252,9 @@ class FileReceiver:
                 raise TransferFailed("it is longer than was said")
             download.write(plain)
             receiving.next_index += 1
+            progress = time.monotonic()
             unreported += sealed
-            if unreported + CHUNK_SEALED > self._limits.transfer_ack and not last:
+            if unreported + CHUNK_SEALED > self._limits.transfer_ack or last:
                 unreported = 0
                 self._report(receiving)
         if download.size != manifest.size:
@@ -254,9 +262,11 @@ class FileReceiver:
         if download.sha256() != manifest.sha256:
             raise TransferFailed("its SHA-256 is not the one that was said")
 
-    def _next_frame(self, receiving: Incoming) -> Envelope:
+    def _next_frame(self, receiving: Incoming, until: float) -> Envelope:
+        """Wait for a frame until a time on the monotonic clock: frames that bring nothing do not prolong it."""
         with receiving.changed:
-            heard = receiving.changed.wait_for(lambda: receiving.waiting or receiving.reason, self._timers.stall)
+            left = until - time.monotonic()
+            heard = left > 0 and receiving.changed.wait_for(lambda: receiving.waiting or receiving.reason, left)
             if receiving.reason:
                 raise TransferFailed(receiving.reason)
             if not heard:

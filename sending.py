@@ -37,7 +37,7 @@ log = logging.getLogger("socp.sending")
 CHUNK_PLAIN = SEAL_MOST
 CHUNK_SEALED = BLOCKS_MOST * BLOCK_SEALED
 _HASHED_AT_ONCE = 1024 * 1024
-_NAME_MOST = 255
+NAME_MOST = 255  # characters
 
 
 class Send(Protocol):
@@ -135,7 +135,7 @@ class FileSender:
             size = os.fstat(file.fileno()).st_size
             if size > self._limits.file_bytes:
                 raise FileRefused(f"{path} has {size:,} bytes; at most {self._limits.file_bytes:,} can be sent")
-            name = path.name.encode("utf-8", errors="replace").decode("utf-8")[:_NAME_MOST]
+            name = path.name.encode("utf-8", errors="replace").decode("utf-8")[:NAME_MOST]
             chunks = -(-size // CHUNK_PLAIN)
             manifest = Manifest(str(uuid.uuid4()), recipient.user.user_id, name, size, "", chunks)
             sending = Outgoing(manifest, recipient, path, file)
@@ -226,19 +226,23 @@ class FileSender:
         index = sending.next_index
         ended = False
         sending.heard = time.monotonic()
+        end_at = 0.0
         while True:
             with sending.changed:
+                until = sending.heard + self._timers.stall
+                if index == manifest.chunks and not ended:
+                    until = min(until, end_at)
                 sending.changed.wait_for(
-                    partial(_may_go_on, sending, index, window, ended),
-                    max(0.0, sending.heard + self._timers.stall - time.monotonic()),
+                    partial(_may_go_on, sending, index, window, ended, end_at), max(0.0, until - time.monotonic())
                 )
                 if sending.final == "complete":
                     return
                 self._check_final(sending)
+                # Servers that are busy for ever make no progress either.
+                if time.monotonic() - sending.heard >= self._timers.stall:
+                    raise TransferFailed("nothing was heard from the recipient for too long")
                 busy = sending.busy
-                if not _may_go_on(sending, index, window, ended):
-                    if time.monotonic() - sending.heard >= self._timers.stall:
-                        raise TransferFailed("nothing was heard from the recipient for too long")
+                if not _may_go_on(sending, index, window, ended, end_at):
                     continue
             if busy:
                 # Something was thrown away on the way: go back to what the recipient has not had.
@@ -247,6 +251,7 @@ class FileSender:
             elif index < manifest.chunks:
                 self._send_chunk(sending, index)
                 index += 1
+                end_at = time.monotonic() + 2 * self._timers.busy
             else:
                 self._send(FILE_END, manifest.peer, {"file_id": manifest.file_id})
                 ended = True
@@ -312,11 +317,17 @@ class FileSender:
             sending.end("failed", f"{code}: {detail}" if detail else code)
 
 
-def _may_go_on(sending: Outgoing, index: int, window: int, ended: bool) -> bool:
-    """Tell whether a sender has something to do. `sending.changed` is held."""
+def _may_go_on(sending: Outgoing, index: int, window: int, ended: bool, end_at: float) -> bool:
+    """Tell whether a sender has something to do. `sending.changed` is held.
+
+    The end is sent when the recipient has every chunk, or has had the time to say so. A server that was busy may have
+    thrown the last one away and let the end pass, which would look like the end of a sender who gave up.
+    """
     if sending.final is not None or sending.busy:
         return True
-    return not ended and index - sending.next_index < window
+    if index < sending.manifest.chunks:
+        return index - sending.next_index < window
+    return not ended and (sending.next_index >= index or time.monotonic() >= end_at)
 
 
 def _open_regular(path: Path) -> BinaryIO:

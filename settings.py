@@ -55,7 +55,8 @@ class Limits:
     transfer_window: int = 1024 * 1024  # section 10: ciphertext unacknowledged
     transfer_ack: int = 256 * 1024  # section 10: ciphertext between two FILE_ACKs
     transfers: int = 4  # section 10: that a recipient takes at a time …
-    transfers_waiting: int = 64  # … and that may wait for their turn
+    transfers_waiting: int = 64  # … and that may wait for their turn …
+    transfers_of_one: int = 16  # … of which so many may be of one sender
     shown: int = 100_000  # messages that a client remembers to have shown: 43 bytes each, and what holds them
     inbox: int = 1_000  # frames that wait to be shown
 

@@ -8,9 +8,11 @@ from collections import deque
 from collections.abc import Callable
 
 from errors import ChatError
-from threads import Deadline, Threads
+from threads import Threads
 
 log = logging.getLogger("socp.teller")
+
+_BYTES_MOST = 16 * 1024 * 1024
 
 Job = Callable[[], None]
 
@@ -22,7 +24,7 @@ class Teller:
     held up while too many wait, and let through while a question does: the answer may stand behind it.
 
     Args:
-        most: how many jobs may wait.
+        most: how many jobs may wait; ten times as many while a question does.
         asking: tells whether the answer to a question is waited for.
     """
 
@@ -30,8 +32,9 @@ class Teller:
         self._most = most
         self._asking = asking
         self._thread: threading.Thread | None = None
-        self._changed = threading.Condition()  # guards the two below
-        self._jobs: deque[Job] = deque()
+        self._changed = threading.Condition()  # guards the three below
+        self._jobs: deque[tuple[Job, int]] = deque()
+        self._bytes = 0
         self._stopped = False
         threads.start("teller", self._run)
 
@@ -39,13 +42,25 @@ class Teller:
         """Tell whether it is the teller's own thread that calls."""
         return threading.current_thread() is self._thread
 
-    def give(self, job: Job) -> None:
-        """Have a job done, waiting while too many are; one that comes after `stop` is thrown away."""
+    def give(self, job: Job, size: int = 0) -> None:
+        """Have a job done, waiting while too many are; one that comes after `stop` is thrown away.
+
+        Args:
+            job: what to do.
+            size: bytes that are kept until it is done.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: len(self._jobs) < self._most or self._stopped or self._asking())
+            self._changed.wait_for(lambda: self._stopped or self._has_room())
             if not self._stopped:
-                self._jobs.append(job)
+                self._jobs.append((job, size))
+                self._bytes += size
                 self._changed.notify_all()
+
+    def _has_room(self) -> bool:
+        """Tell whether one more job may wait. `_changed` is held, and `asking` waits for nothing."""
+        if len(self._jobs) < self._most and self._bytes < _BYTES_MOST:
+            return True
+        return self._asking() and len(self._jobs) < 10 * self._most and self._bytes < 10 * _BYTES_MOST
 
     def let_through(self) -> None:
         """Look again whether a question waits."""
@@ -55,13 +70,12 @@ class Teller:
     def wait_idle(self, seconds: float) -> bool:
         """Wait until all jobs given so far have been done; False when that took longer."""
         done = threading.Event()
-        deadline = Deadline(seconds)
         with self._changed:
-            if not self._changed.wait_for(lambda: len(self._jobs) < self._most or self._stopped, seconds):
+            if self._stopped:
                 return False
-            self._jobs.append(done.set)
+            self._jobs.append((done.set, 0))
             self._changed.notify_all()
-        return done.wait(deadline.left())
+        return done.wait(seconds)
 
     def stop(self) -> None:
         """End the thread once it has done what waits."""
@@ -83,6 +97,9 @@ class Teller:
     def _next(self) -> Job | None:
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._stopped)
-            job = self._jobs.popleft() if self._jobs else None
+            if not self._jobs:
+                return None
+            job, size = self._jobs.popleft()
+            self._bytes -= size
             self._changed.notify_all()
             return job

@@ -47,6 +47,11 @@ class Transfers:
         """How many transfers are under way."""
         return self._sender.active + self._receiver.active
 
+    @property
+    def sending(self) -> int:
+        """How many files of ours are under way."""
+        return self._sender.active
+
     def offer(self, recipient: Contact, path: Path) -> str:
         """Send a file; see FileSender.offer."""
         return self._sender.offer(recipient, path)

@@ -30,6 +30,7 @@ PUBLIC_EXPONENT = 65537
 PARSED_KEYS_KEPT = 4096
 # A PKCS#8 PEM of an RSA-4096 key is 3.3 kB; anything much larger is not one.
 _KEY_FILE_MOST = 64 * 1024
+_PASSWORD_MOST = 1023  # bytes; what OpenSSL takes
 
 
 class KeyProblem(Exception):
@@ -127,14 +128,15 @@ class KeyPair:
             WrongPassword: the password is not the one it was written with, or one is missing or too many.
             KeyFileError: these bytes are not such a key.
         """
+        secret = _password_bytes(password)
         encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in pem
-        if encrypted and not password:
+        if encrypted and not secret:
             raise WrongPassword("the key is protected by a password, and none was given")
-        if password and not encrypted:
+        if secret and not encrypted:
             # Whoever gives a password believes that the key is protected. Do not leave them in that belief.
             raise WrongPassword("a password was given, but the key is not protected by one")
         try:
-            private = serialization.load_pem_private_key(pem, password.encode() if password else None)
+            private = serialization.load_pem_private_key(pem, secret)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             if encrypted and "password" in str(error).lower():
                 raise WrongPassword("wrong key password") from error
@@ -147,11 +149,26 @@ class KeyPair:
             raise KeyFileError(str(error)) from error
 
     def to_pem(self, password: str = "") -> bytes:
-        """Return the key as PKCS#8 PEM, encrypted when there is a password."""
+        """Return the key as PKCS#8 PEM, encrypted when there is a password.
+
+        Raises:
+            WrongPassword: nothing can be encrypted with that.
+        """
         encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
-        if password:
-            encryption = serialization.BestAvailableEncryption(password.encode())
+        if secret := _password_bytes(password):
+            encryption = serialization.BestAvailableEncryption(secret)
         return self.private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+
+
+def _password_bytes(password: str) -> bytes | None:
+    """Return a password as bytes; None for none."""
+    try:
+        secret = password.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise WrongPassword("the password is not text in UTF-8") from error
+    if len(secret) > _PASSWORD_MOST:
+        raise WrongPassword(f"a password has at most {_PASSWORD_MOST:,} bytes, this one {len(secret):,}")
+    return secret or None
 
 
 def read_key_file(path: Path, password: str = "") -> KeyPair:
@@ -200,14 +217,16 @@ def write_key_file(path: Path, pair: KeyPair, password: str = "") -> None:
     The file is created with its mode, never changed to it: there is no moment at which others could open it.
 
     Raises:
+        WrongPassword: nothing can be encrypted with that.
         KeyFileError: the file exists already, or cannot be written.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    pem = pair.to_pem(password)
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with open(descriptor, "wb") as file:
-                file.write(pair.to_pem(password))
+                file.write(pem)
                 file.flush()
                 os.fsync(descriptor)
             os.link(draft, path)
@@ -240,6 +259,7 @@ def open_key_file(
     secret = password if isinstance(password, str) else password(not known)
     if known:
         return read_key_file(path, secret)
+    _password_bytes(secret)  # before the key is made, which takes a while
     pair = generate()
     write_key_file(path, pair, secret)
     return pair

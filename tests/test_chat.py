@@ -609,7 +609,7 @@ class EndTest(ChatTest):
 class FullTest(ChatTest):
     """A client that is told more than it has handled."""
 
-    settings = Settings(limits=replace(Limits(), inbox=2))
+    settings = Settings(limits=replace(Limits(), inbox=4))
 
     def test_answer_behind_many_frames(self) -> None:
         """The answer that the first event waits for is heard behind many frames, and all are told in order."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from unittest import mock
 
 from addresses import Address
-from client import Lines, _arguments, _split
+from client import LineCut, Lines, _arguments, _split
 
 PATIENCE = 10.0
 
@@ -70,6 +70,17 @@ class LinesTest(unittest.TestCase):
                 self.assertRaises(InterruptedError, lines.next)
         finally:
             signal.signal(signal.SIGUSR1, before)
+
+    def test_cut_by_the_terminal(self) -> None:
+        """A line that is as long as a terminal can hold may have been cut, and is not taken."""
+        with typing() as (lines, writing):
+            lines.is_terminal = True
+            os.write(writing, b"x" * 4095 + b"\nnext\n")
+            self.assertRaises(LineCut, lines.next)
+            self.assertEqual(lines.next(), "next")
+            lines.is_terminal = False
+            os.write(writing, b"x" * 30_000 + b"\n")
+            self.assertEqual(lines.next(), "x" * 30_000)
 
     def test_no_input_at_all(self) -> None:
         """Without standard input there are no lines."""

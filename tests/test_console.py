@@ -9,7 +9,7 @@ import sys
 import unittest
 from unittest import mock
 
-from console import VisibleFormatter, complain, say, speak_utf8, visible
+from console import VisibleFormatter, complain, say, speak_utf8, visible, wrapped
 
 
 class VisibleTest(unittest.TestCase):
@@ -42,6 +42,27 @@ class VisibleTest(unittest.TestCase):
         """No character of the control range passes."""
         for code in (*range(32), *range(127, 160)):
             self.assertNotIn(chr(code), visible(f"x{chr(code)}y"))
+
+
+class WrapTest(unittest.TestCase):
+    """Lines on a terminal."""
+
+    def test_continued(self) -> None:
+        """What goes on below is indented, so that it cannot look like a line of its own, however it was filled up."""
+        for filler in (" ", ".", "\u4e66", "\u0301", "\U0001f600"):
+            text = "[DM from ann] " + filler * 300 + "[DM from bob] forged"
+            lines = list(wrapped(text, 40))
+            self.assertEqual("".join([lines[0], *(line.removeprefix("    ") for line in lines[1:])]), text)
+            for line in lines[1:]:
+                self.assertTrue(line.startswith("    "))
+
+    def test_width(self) -> None:
+        """Wide characters count twice, marks not at all, and short lines stay as they are."""
+        self.assertEqual(list(wrapped("x" * 10, 10)), ["x" * 10])
+        self.assertEqual(list(wrapped("\u4e66" * 6, 10)), ["\u4e66" * 5, "    \u4e66"])
+        self.assertEqual(list(wrapped("a\u0301" * 10, 10)), ["a\u0301" * 10])
+        self.assertEqual(list(wrapped("", 10)), [""])
+        self.assertEqual("".join(line.strip() for line in wrapped("x" * 50, 1)), "x" * 50)
 
 
 class OutputTest(unittest.TestCase):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
-from contacts import Contact, Contacts, Listed, plain_name
-from errors import NameTaken, NoAnswer, UserAmbiguous, UserUnknown
-from profiles import open_profile
+from contacts import Contact, Contacts, Listed
+from errors import ChatError, NameTaken, NoAnswer, UserAmbiguous, UserUnknown
+from profiles import ProfileError, open_profile
 from tests.vectors import key
 from users import Attachment, User
 
@@ -94,10 +95,30 @@ class ContactsTest(unittest.TestCase):
         with self.assertRaisesRegex(UserAmbiguous, f"(?=.*{BOB})(?=.*{CAROL})"):
             self.contacts.find("bob")
 
-    def test_name_and_beginning(self) -> None:
-        """A name that is also the beginning of somebody else's id is refused."""
-        self.online.append(Listed(CAROL, BOB[:5], SERVER))
-        self.assertRaises(UserAmbiguous, self.contacts.find, BOB[:5])
+    def test_name_like_an_id(self) -> None:
+        """What could be the beginning of an id is never taken for a name: neither with its owner here nor away."""
+        self.signed[CAROL] = BOB[:8]
+        self.online = [Listed(CAROL, BOB[:8], SERVER), Listed(BOB, "bob", SERVER)]
+        self.assertEqual(self.contacts.find(BOB[:8]), BOB)
+        self.online = [Listed(CAROL, BOB[:8], SERVER)]
+        self.assertRaises(UserUnknown, self.contacts.find, BOB[:8])
+        self.profile.bind(BOB[:8], CAROL)
+        self.assertRaises(UserUnknown, self.contacts.find, BOB[:8])
+        self.assertEqual(self.asked, [])
+
+    def test_cannot_be_bound(self) -> None:
+        """When a binding cannot be written, nothing is sent."""
+        failing = mock.patch.object(self.profile, "bind", side_effect=ProfileError("no space"))
+        with failing, self.assertRaisesRegex(ChatError, "no space; nothing was sent"):
+            self.contacts.find("alice")
+
+    def test_listed_names(self) -> None:
+        """In a list, a name that is bound to somebody else says so."""
+        self.assertEqual(self.contacts.listed_name(Listed(BOB, "a:b", SERVER)), "a.b")
+        self.assertEqual(self.contacts.listed_name(Listed(BOB, "", SERVER)), "")
+        self.profile.bind("alice", ALICE)
+        self.assertEqual(self.contacts.listed_name(Listed(ALICE, "alice", SERVER)), "alice")
+        self.assertEqual(self.contacts.listed_name(Listed(BOB, "Alice ", SERVER)), f"Alice (not {ALICE[:8]})")
 
     def test_a_server_cannot_give_names(self) -> None:
         """A name that the server lists, and its user has not signed, is refused and not bound."""
@@ -125,7 +146,3 @@ class ContactsTest(unittest.TestCase):
         forged = self.contacts.label(BOB, "alice")
         self.assertTrue(forged.startswith(BOB[:8]))
         self.assertIn(f"is not {ALICE[:8]}", forged)
-
-    def test_plain_names(self) -> None:
-        """A name cannot forge what stands around it."""
-        self.assertEqual(plain_name("a] [DM from  bob \u00b7 12345678\n"), "a) (DM from bob . 12345678")

@@ -104,6 +104,20 @@ class DownloadTest(unittest.TestCase):
         download.discard()
         self.assertEqual(self.names(), [])
 
+    def test_left_by_the_killed(self) -> None:
+        """What a client left that was killed is removed by the next; what another one still writes is not."""
+        alive = Download(self.path)
+        dead = self.path / ".receiving-0123"
+        dead.write_bytes(b"half a file")
+        (self.path / ".receiving-link").symlink_to(self.path / "kept")
+        (self.path / "kept").write_bytes(b"kept")
+        other = Download(self.path)
+        self.assertFalse(dead.exists())
+        self.assertTrue((self.path / "kept").exists())
+        for download in (alive, other):
+            download.write(b"x")
+            self.assertTrue(download.keep("file").exists())
+
     def test_without_hard_links(self) -> None:
         """On a file system without hard links, files are kept all the same, and over nothing."""
         with mock.patch.object(os, "link", side_effect=OSError(errno.EPERM, "Operation not permitted")):
@@ -111,6 +125,12 @@ class DownloadTest(unittest.TestCase):
             self.assertEqual(self.receive(b"2", "a").name, "a (2)")
         self.assertEqual(self.names(), ["a", "a (2)"])
         self.assertEqual((self.path / "a (2)").read_bytes(), b"2")
+        failing = mock.patch.object(Path, "replace", side_effect=OSError(errno.EIO, "Input/output error"))
+        with mock.patch.object(os, "link", side_effect=OSError(errno.EPERM, "no")), failing:
+            download = Download(self.path)
+            self.assertRaises(OSError, download.keep, "a")
+            download.discard()
+        self.assertEqual(self.names(), ["a", "a (2)"])
 
     def test_unusable(self) -> None:
         """A directory that cannot be made is an OSError."""

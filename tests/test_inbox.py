@@ -9,6 +9,7 @@ import socp
 from crypto.encoding import encode_base64url
 from crypto.sealing import message_label, seal
 from crypto.signing import BROADCAST, MESSAGE, RECEIPT, KeySigner, message_reference, sign_content, verify_content
+from errors import ChatError, NotShown, TextRefused
 from events import Event, Message, PublicMessage
 from inbox import Inbox
 from settings import Limits
@@ -72,6 +73,24 @@ class InboxTest(unittest.TestCase):
         self.assertEqual(self.statuses(), ["delivered"] * 3)
         self.assertEqual(self.sent[0][1], ALICE)
         self.assertEqual(self.sent[0][2]["msg_ref"], message_reference(envelope.payload["content_sig"]))
+
+    def test_handlers_that_fail(self) -> None:
+        """What could not be shown is not confirmed; what was shown is, though its reader could do nothing about it."""
+
+        def show(event: Event) -> None:
+            self.events.append(event)
+            raise self.raised
+
+        self.inbox._show = show
+        envelope = self.message()
+        self.raised: ChatError = NotShown("nobody reads")
+        self.assertRaises(NotShown, self.inbox.take_message, envelope)
+        self.assertEqual(self.sent, [])
+        self.raised = TextRefused("too long an answer")
+        with self.assertLogs("socp.inbox", "WARNING"):
+            self.inbox.take_message(envelope)
+        self.inbox.take_message(envelope)
+        self.assertEqual((self.statuses(), len(self.events)), (["delivered"] * 2, 2))
 
     def test_failed(self) -> None:
         """What cannot be verified or opened is not shown, and is said to have failed."""

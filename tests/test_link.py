@@ -223,9 +223,22 @@ class LinkTest(unittest.TestCase):
         with self.assertLogs("socp.link", "WARNING"):
             self.fill(link)
             self.assertFalse(link.wait_until_drained(0))
-            thread.join(PATIENCE)
+            while thread.is_alive():
+                link.send(numbered(1, 10_000))
+                thread.join(0.01)
         self.assertFalse(thread.is_alive())
         self.assertIs(link.send(numbered(2)), Sent.CLOSED)
+
+    def test_slow_peer(self) -> None:
+        """A peer that keeps on taking what it is sent, however slowly, is not one that takes nothing."""
+        link = self.make(TIMERS, replace(Limits(), queue=800_000))
+        deadline = Deadline(3 * TIMERS.full)
+        self.fill(link)
+        while deadline.left():
+            self.received(50_000)
+            while link.send(numbered(1, 10_000)) is Sent.YES:
+                continue
+        self.assertFalse(link.closing)
 
     def test_drains_in_time(self) -> None:
         """A link that was full and was emptied in time stays open."""

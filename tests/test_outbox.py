@@ -64,12 +64,14 @@ class OutboxTest(unittest.TestCase):
         self.assertEqual((self.events, len(self.outbox)), ([], 1))
 
     def test_errors(self) -> None:
-        """A server's ERROR settles the message it is about; one about another is a broadcast's."""
-        self.outbox.take_error("other", "TOO_LARGE", "why")
-        self.outbox.take_error("ref", "USER_NOT_FOUND", "gone")
+        """A server's ERROR settles the message it is about; one about none of ours is passed over."""
+        self.outbox.add_broadcast("public")
+        self.outbox.take_error("public", "TOO_LARGE", "why")
+        for msg_ref in ("unknown", "ref", "ref"):
+            self.outbox.take_error(msg_ref, "USER_NOT_FOUND", "gone")
         self.assertEqual(
             self.events,
-            [Failed("other", "public", "TOO_LARGE", "why"), Failed("ref", BOB, "USER_NOT_FOUND", "gone")],
+            [Failed("public", "public", "TOO_LARGE", "why"), Failed("ref", BOB, "USER_NOT_FOUND", "gone")],
         )
         self.assertEqual(len(self.outbox), 0)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 from addresses import Address
-from profiles import ProfileError, default_directory, name_key, open_profile
+from profiles import ProfileError, default_directory, open_profile
 from tests.vectors import key
 
 ALICE, BOB = key("alice").id, key("bob").id
@@ -72,8 +72,20 @@ class ProfileTest(unittest.TestCase):
             profile.bind("bob", BOB)
             profile.bind("BOB", ALICE)
             self.assertEqual(profile.bound_to("bob"), BOB)
-        self.assertEqual(name_key("\uff22ob "), name_key("bob"))
-        self.assertNotEqual(name_key("bob"), name_key("rob"))
+
+    def test_cannot_be_written(self) -> None:
+        """What cannot be written is an error, and is not remembered either."""
+        with open_profile("a", self.root) as profile:
+            with mock.patch.object(os, "fsync", side_effect=OSError(28, "No space left on device")):
+                self.assertRaisesRegex(ProfileError, "No space left", profile.bind, "bob", BOB)
+                self.assertRaises(ProfileError, profile.set_pin, Address("h", 1), ALICE)
+                self.assertRaises(ProfileError, profile.set_display_name, "x")
+            self.assertEqual(
+                (profile.bound_ids(), profile.pin(Address("h", 1)), profile.display_name), (set(), None, "")
+            )
+            self.assertEqual([file.name for file in profile.path.iterdir()], ["lock"])
+            profile.bind("bob", BOB)
+            self.assertEqual(profile.bound_ids(), {BOB})
 
     def test_display_names(self) -> None:
         """A display name that is too long or no text is refused."""

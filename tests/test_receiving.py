@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 import uuid
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from settings import Limits, Settings, Timers
 from socp import FILE_ACK, FILE_CHUNK, FILE_END, FILE_START, Envelope
 from tests.vectors import key
 from tests.wire import PATIENCE, WireTest, changed
+from threads import Deadline
 
 
 class ReceiveTest(WireTest):
@@ -95,6 +97,7 @@ class OfferTest(WireTest):
         minute = 60 * 1000
         offers: list[tuple[str, dict[str, Any]]] = [
             ("mode", {"mode": "group"}),
+            ("name", {"name": "x" * 256}),
             ("cipher", {"alg": "RSA-OAEP-256", "enc": "A256GCM"}),
             ("over 285,440 bytes", {"size": 10 * CHUNK_PLAIN + 1, "chunks": 11}),
             ("number of chunks", {"size": CHUNK_PLAIN + 1, "chunks": 1}),
@@ -127,9 +130,9 @@ class OfferTest(WireTest):
         self.assertEqual((self.bob.sent, self.bob.transfers.active), ([], 0))
 
     def test_four_at_a_time(self) -> None:
-        """Four transfers run at a time; others wait their turn, and far too many are rejected."""
+        """Four transfers run at a time; others wait their turn, and far too many of one sender are rejected."""
         limit = Limits()
-        for number in range(1, limit.transfers + limit.transfers_waiting + 1):
+        for number in range(1, limit.transfers_of_one + 1):
             self.bob.transfers.take_start(self.offered())
             self.assertEqual(self.bob.transfers.active, number)
         self.bob.transfers.take_start(self.offered())
@@ -286,3 +289,23 @@ class SilenceTest(WireTest):
         self.offer(b"x")
         self.assert_failed(self.bob, "nothing was heard from the sender")
         self.assert_nothing_left()
+
+    def test_no_progress(self) -> None:
+        """Frames that bring nothing do not prolong a transfer's time."""
+
+        def alter(envelope: Envelope) -> Envelope | None:
+            return changed(envelope, index=7) if envelope.type == FILE_CHUNK else envelope
+
+        self.alice.alter = alter
+        self.offer(b"x" * CHUNK_PLAIN * 9)
+        self.bob.events.get(timeout=PATIENCE)
+        chunk = socp.make_envelope(FILE_CHUNK, self.alice.id, self.bob.id, 1, {"index": 5, "ciphertext": ""})
+        deadline = Deadline(PATIENCE)
+        while self.bob.transfers.active:
+            for peer, file_id in list(self.bob.transfers._receiver._incoming):
+                self.assertEqual(peer, self.alice.id)
+                payload = {"file_id": file_id, "index": 5, "ciphertext": ""}
+                self.bob.transfers.take(socp.read_envelope({**chunk, "payload": payload}, b"x"))
+            self.assertTrue(deadline.left())
+            threading.Event().wait(0.02)  # as a sender does that keeps it from falling silent
+        self.assert_failed(self.bob, "nothing was heard from the sender")

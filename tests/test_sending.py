@@ -21,7 +21,7 @@ from tests.wire import WireTest, changed
 class SendTest(WireTest):
     """Files that arrive."""
 
-    settings = Settings(replace(Timers(), busy=0.01))
+    settings = Settings(replace(Timers(), busy=0.1))
 
     def test_manifest(self) -> None:
         """The offer says name, size, hash and chunks, and is signed; the chunks are sealed and numbered."""
@@ -46,6 +46,31 @@ class SendTest(WireTest):
         self.offer(b"")
         self.assert_done(self.alice)
         self.assertEqual([envelope.type for envelope in self.alice.sent], [FILE_START, FILE_END])
+
+    def test_last_chunk_thrown_away(self) -> None:
+        """A server that throws the last chunk away and lets the end pass does not end the transfer."""
+        refused: list[Envelope] = []
+
+        def alter(envelope: Envelope) -> Envelope | None:
+            if envelope.type == FILE_CHUNK and len(refused) < 3:
+                refused.append(envelope)
+                self.alice.refuse(envelope, SERVER_BUSY)
+                return None
+            return envelope
+
+        self.alice.alter = alter
+        self.offer(b"x")
+        self.assertEqual(self.assert_done(self.bob).path.read_bytes(), b"x")
+        self.assertEqual([envelope.type for envelope in self.alice.sent].count(FILE_END), 1)
+
+    def test_silent_recipient(self) -> None:
+        """A recipient that does not say that it has every chunk is sent the end all the same."""
+        self.bob.alter = lambda envelope: (
+            None if envelope.payload["next_index"] and "content_sig" not in (envelope.payload) else envelope
+        )
+        self.offer(b"x")
+        self.assert_done(self.bob)
+        self.assert_done(self.alice)
 
     def test_busy(self) -> None:
         """What a server had no room for is sent again, from where the recipient stands."""
@@ -119,6 +144,19 @@ class RecipientTest(WireTest):
         self.offer(b"x" * CHUNK_PLAIN * 20)
         self.assert_failed(self.alice, "nothing was heard from the recipient")
         self.assertEqual(self.alice.sent[-1].type, FILE_END)
+
+    def test_busy_for_ever(self) -> None:
+        """A server that is busy for ever fails the transfer in time."""
+
+        def alter(envelope: Envelope) -> Envelope | None:
+            if envelope.type == FILE_CHUNK:
+                self.alice.refuse(envelope, SERVER_BUSY)
+                return None
+            return envelope
+
+        self.alice.alter = alter
+        self.offer(b"x")
+        self.assert_failed(self.alice, "nothing was heard")
 
     def test_window(self) -> None:
         """At most 1 MiB of ciphertext is on its way that the recipient has not acknowledged."""

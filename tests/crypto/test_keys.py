@@ -77,6 +77,14 @@ class PairTest(unittest.TestCase):
             with self.subTest(password=password), self.assertRaisesRegex(WrongPassword, "password"):
                 KeyPair.from_pem(pem, password)
 
+    def test_impossible_passwords(self) -> None:
+        """A password that is no text, or too long, is said to be that, before a key is made or read."""
+        for password in ("\udcff", "x" * 1024, "\u00e9" * 512):
+            with self.subTest(length=len(password)):
+                self.assertRaises(WrongPassword, key("alice").to_pem, password)
+                self.assertRaisesRegex(WrongPassword, "UTF-8|at most 1,023", KeyPair.from_pem, b"", password)
+        key("alice").to_pem("x" * 1023)
+
     def test_not_a_key(self) -> None:
         """Bytes that are no private key are said to be that, and not that the password is wrong."""
         for pem in (b"", b"junk", key("alice").to_pem()[:500], key("alice").public.der):
@@ -124,6 +132,12 @@ class KeyFileTest(unittest.TestCase):
         self.assertEqual(asked, [True, False])
         with self.assertRaisesRegex(WrongPassword, "key.pem: wrong key password"):
             open_key_file(self.path, "other")
+
+    def test_impossible_password(self) -> None:
+        """With a password that cannot be, no key is made and no file is left."""
+        with self.assertRaises(WrongPassword):
+            open_key_file(self.path, "x" * 2000, lambda: self.fail("a key was made"))
+        self.assertEqual(list(self.path.parent.iterdir()), [])
 
     def test_readable_by_others(self) -> None:
         """A key that others could read or change is refused with the command that mends it."""

@@ -275,6 +275,10 @@ class ClientTest(NetworkTest):
         client = self.attempt(1, environment={"CHAT_KEY_PASSWORD": "wrong"})
         self.assertEqual(client.wait(), 1)
         client.expect_error(r"\[Client\] .*key\.pem: wrong key password .*CHAT_KEY_PASSWORD")
+        for password, error in (("\udcff", "not text in UTF-8"), ("x" * 1024, "at most 1,023 bytes")):
+            client = self.attempt(1, environment={"CHAT_KEY_PASSWORD": password})
+            self.assertEqual(client.wait(), 1)
+            client.expect_error(rf"\[Client\] .*{error}")
 
     def test_profile_in_use(self) -> None:
         """A profile that was named and is in use is refused."""
@@ -317,12 +321,13 @@ class CommandTest(NetworkTest):
 
     def test_users(self) -> None:
         """Users that are unknown or could be several are refused, and the exit code says that something failed."""
-        self.errs("/tell nobody hello", "nobody online is called nobody")
+        self.errs("/tell nobody hello", "nobody: nobody online is called so")
+        self.errs("/tell beef hello", "beef: nobody known has an id that begins so")
         self.errs(f"/tell {key('carol').id} hello", "USER_NOT_FOUND")
         # Two keys of the vectors whose ids begin alike do not exist, but two users may go by one name.
         twin = self.client("carol", self.port, "--name", "bob")
         self.errs("/tell bob hello", f"could be any of .*{key('bob').id}.*{key('carol').id}")
-        self.errs("/tell b9 hello", "nobody online is called b9")
+        self.errs("/tell b9 hello", "b9: nobody online is called so")
         self.alice.type(f"/tell {key('bob').id[:4]} by a beginning")
         self.bob.expect("by a beginning")
         twin.end_input()
@@ -353,6 +358,7 @@ class CommandTest(NetworkTest):
         self.errs(f"/file bob {self.directory}", "it is a directory")
         self.errs(f"/file bob {self.directory}/fifo", "it is not a regular file")
         self.errs("/file bob", "usage: /file <user> <path>")
+        self.errs("/file bob ~nosuchuser/x", "cannot read ~nosuchuser/x: there is no such user")
         if os.geteuid() != 0:
             (self.directory / "secret").touch(mode=0)
             self.errs(f"/file bob {self.directory}/secret", "cannot read .*/secret: Permission denied")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import itertools
 import json
@@ -308,7 +309,7 @@ class ClientsTest(NetworkTest):
                 self.wait_listed(bob, {"bob"}, seconds=5)
 
     def test_reader_of_output_is_gone(self) -> None:
-        """A client whose output nobody reads any more ends, and complains to nobody."""
+        """A client whose output nobody reads any more ends, and confirms nothing that nobody has seen."""
         bob = self.client("bob", self.port)
         put_key(self.directory / "profiles" / "alice" / "key.pem", "alice")
         arguments = ("--server", str(self.port), "--profile", "alice", "--data-dir", self.directory / "profiles")
@@ -328,6 +329,35 @@ class ClientsTest(NetworkTest):
             bob.type(f"/tell {key('alice').id} hello")
             self.assertEqual(alice.stderr.read(), b"")
             self.assertEqual(alice.wait(10), 1)
+        self.wait_listed(bob, {"bob"})
+        self.assertFalse([line for line in bob.lines if line.endswith("delivered")])
+
+    def test_lost_connection(self) -> None:
+        """A lost connection is code 3, whatever was typed before or behind it."""
+        server = self.network.programs[0]
+        clients = [self.client(name, self.port) for name in ("alice", "bob")]
+        server.kill()
+        for client, last in zip(clients, ("/quit", ""), strict=True):
+            client.expect("connection lost")
+            with contextlib.suppress(OSError):
+                if last:
+                    client.type(last)
+                client.end_input()
+            self.assertEqual(client.wait(), 3)
+
+    def test_ignored_hangup(self) -> None:
+        """A client that was started with nohup goes on when its terminal is closed."""
+        put_key(self.directory / "profiles" / "alice" / "key.pem", "alice")
+        command = f"""trap '' HUP; exec '{sys.executable}' -m tests.e2e.launch 1 client --server {self.port} \
+            --profile alice --data-dir '{self.directory}/profiles'"""
+        (self.directory / "start.py").write_text(f"import os\nos.execvp('sh', ['sh', '-c', {command!r}])\n", "utf-8")
+        alice = self.start_script("alice", self.directory / "start.py")
+        alice.expect(r"\[Me\]")
+        alice.signal(signal.SIGHUP)
+        alice.type("/list")
+        alice.expect(r"\[List\] 1 online")
+        alice.end_input()
+        self.assertEqual(alice.wait(), 0)
 
     def test_names_and_families(self) -> None:
         """Servers are reached by IPv6 and by name, and say where they listen."""

@@ -31,6 +31,7 @@ from origin import check_origin
 from outbox import Outbox
 from profiles import Profile
 from questions import Questions
+from sending import Owner
 from settings import Settings
 from socp import Envelope, ProtocolError
 from teller import Teller
@@ -94,15 +95,8 @@ class Chat:
         self._inbox = Inbox(
             self._pair, self._settings.limits, name_of=self.contacts.name_of, show=on_event, send=self._send
         )
-        self._transfers = Transfers(
-            self._pair,
-            downloads,
-            self._settings,
-            self._threads,
-            send=self._send,
-            emit=self._emit,
-            settled=self._note_settled,
-        )
+        owner = Owner(self._pair, self._settings, self._threads, self._send, self._emit, self._note_settled)
+        self._transfers = Transfers(owner, downloads)
         self._alarms.start()
 
     def __enter__(self) -> Chat:

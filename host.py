@@ -11,13 +11,13 @@ import logging
 import selectors
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import socp
 from addresses import Address, listen
 from crypto.keys import PublicKey
-from framing import FROM_SERVER, FROM_STRANGER, FROM_USER, BodyLimit, decode_frame
+from framing import FROM_SERVER, FROM_STRANGER, FROM_USER, BodyLimit, decode_frame, encode_frame
 from handshake import Acceptor, Connector, HandshakeRefused, Proof
 from link import Link
 from origin import Origin
@@ -230,12 +230,14 @@ class Host:
     # --- the end ------------------------------------------------------------------------------------------------
 
     def stop(self, deadline: Deadline, first: Callable[[], None] = lambda: None) -> None:
-        """Stop accepting, close every link with a farewell, and join every thread.
+        """Stop accepting, close every link with a farewell, and join every thread; harmless when repeated.
 
         Args:
             deadline: when all of it must be over.
             first: done when nothing more is accepted and the links still stand.
         """
+        if self.stopping.is_set():
+            return
         self.stopping.set()
         self._wake_writer.send(b"\0")
         first()
@@ -280,6 +282,24 @@ def shake_hands(link: Link, connector: Connector, said_hello: Callable[[], None]
         assert connector.welcome is not None
         return connector.welcome
     raise HandshakeRefused(socp.TIMEOUT, "the connection was closed in the middle of the handshake")
+
+
+def send_gossip(envelope: Mapping[str, object], visited: Iterable[str], targets: Mapping[str, Link]) -> None:
+    """Carry a gossiped envelope on (section 7.3).
+
+    Args:
+        envelope: the six fields.
+        visited: the servers that it has been sent to.
+        targets: the links of those to send it to now, by id.
+    """
+    try:
+        frame = encode_frame({**envelope, "visited": [*visited, *targets]})
+    except ValueError as error:
+        # Somebody has filled it so far that the longer list makes it one that others must refuse, with our link.
+        log.info("gossip of %s goes no further: %s", envelope["from"], error)
+        return
+    for link in targets.values():
+        link.send(frame)
 
 
 def _handle(envelope: Envelope, handlers: Mapping[str, Handler]) -> None:

@@ -23,10 +23,10 @@ from crypto.encoding import canonical
 from crypto.keys import PublicKey
 from crypto.signing import KeySigner, Signer
 from handshake import Acceptor, Proof
-from host import Handler, Host
+from host import Handler, Host, send_gossip
 from link import Link
 from membership import Membership, check_announce, check_host, issue
-from origin import Origin, check_origin, send_gossip
+from origin import Origin, check_origin
 from programs import (
     StartError,
     bind,

@@ -19,10 +19,10 @@ from addresses import Address
 from crypto.keys import PublicKey
 from directory import Directory
 from handshake import Connector, HandshakeRefused
-from host import Handler, Host
+from host import Handler, Host, send_gossip
 from link import Link
 from membership import Membership, check_announce, newest, read_membership
-from origin import check_origin, send_gossip
+from origin import check_origin
 from routing import Change, RoutingTable, SeenCache
 from settings import Timers
 from socp import (

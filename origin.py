@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import socp
 from crypto.keys import BadKey, PublicKey, read_public_key
 from crypto.signing import Signer, header_digest, verify
 from framing import encode_frame
-from link import Link
 from socp import BAD_KEY, INVALID_SIG, Envelope, ProtocolError
-
-log = logging.getLogger("socp.origin")
 
 
 class Origin:
@@ -70,24 +66,6 @@ def check_origin(envelope: Envelope, key: PublicKey) -> None:
     hdr = header_digest(envelope.sender, envelope.to, envelope.ts, envelope.type)
     if envelope.payload.get("hdr") != hdr or not verify(key, envelope.payload, envelope.sig):
         raise ProtocolError(INVALID_SIG, "the signature does not match the frame")
-
-
-def send_gossip(envelope: Mapping[str, object], visited: Iterable[str], targets: Mapping[str, Link]) -> None:
-    """Carry a gossiped envelope on (section 7.3).
-
-    Args:
-        envelope: the six fields.
-        visited: the servers that it has been sent to.
-        targets: the links of those to send it to now, by id.
-    """
-    try:
-        frame = encode_frame({**envelope, "visited": [*visited, *targets]})
-    except ValueError as error:
-        # Somebody has filled it so far that the longer list makes it one that others must refuse, with our link.
-        log.info("gossip of %s goes no further: %s", envelope["from"], error)
-        return
-    for link in targets.values():
-        link.send(frame)
 
 
 def key_of(text: str, expected_id: str) -> PublicKey:

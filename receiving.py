@@ -10,24 +10,21 @@ import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import socp
 from crypto.encoding import EncodingError, decode_base64url
-from crypto.keys import KeyPair, PublicKey
+from crypto.keys import PublicKey
 from crypto.sealing import OpenError, chunk_label, open_sealed
 from crypto.signing import FILE_RESULT, KeySigner, sign_content
 from downloads import Download, safe_name
 from errors import ChatError
 from events import Event, FileDone, FileFailed, FileStarted
 from messages import Manifest, read_manifest
-from sending import CHUNK_PLAIN, CHUNK_SEALED, NAME_MOST, Send, TransferFailed
-from settings import Settings
+from sending import CHUNK_PLAIN, CHUNK_SEALED, NAME_MOST, Owner, TransferFailed
 from socp import FILE_ACK, FILE_END, Envelope, ProtocolError
-from threads import Threads
 
 log = logging.getLogger("socp.receiving")
 
@@ -57,35 +54,17 @@ class FileReceiver:
     """The files that one client receives.
 
     Args:
-        pair: our key.
+        owner: the client.
         downloads: where they are put.
-        settings: timers and limits.
-        threads: where each file's thread is registered.
-        send: sends a frame of ours.
-        emit: told each event.
-        settled: told when a transfer is over and its event has been emitted.
     """
 
-    def __init__(
-        self,
-        pair: KeyPair,
-        downloads: Path,
-        settings: Settings,
-        threads: Threads,
-        *,
-        send: Send,
-        emit: Callable[[Event], None],
-        settled: Callable[[], None],
-    ) -> None:
-        self._pair = pair
-        self._signer = KeySigner(pair)
+    def __init__(self, owner: Owner, downloads: Path) -> None:
+        self._owner = owner
+        self._pair = owner.pair
+        self._signer = KeySigner(owner.pair)
         self._downloads = downloads
-        self._timers = settings.timers
-        self._limits = settings.limits
-        self._threads = threads
-        self._send = send
-        self._emit = emit
-        self._settled = settled
+        self._timers = owner.settings.timers
+        self._limits = owner.settings.limits
         self._lock = threading.Lock()  # guards the two below, and which transfers have started
         self._incoming: OrderedDict[tuple[str, str], Incoming] = OrderedDict()
         self._finished: OrderedDict[tuple[str, str], str] = OrderedDict()  # to the final status
@@ -171,7 +150,7 @@ class FileReceiver:
 
     def _run_incoming(self, receiving: Incoming) -> None:
         name = f"receive {receiving.manifest.file_id[:8]}"
-        if not self._threads.start(name, partial(self._receive, receiving)):
+        if not self._owner.threads.start(name, partial(self._receive, receiving)):
             with self._lock:
                 self._incoming.pop((receiving.manifest.peer, receiving.manifest.file_id), None)
 
@@ -199,7 +178,7 @@ class FileReceiver:
                 raise TransferFailed("its sender has waited too long")
             download = Download(self._downloads)
             self._report(receiving)
-            self._emit(FileStarted(manifest.file_id, manifest.peer, manifest.name, manifest.size, incoming=True))
+            self._owner.emit(FileStarted(manifest.file_id, manifest.peer, manifest.name, manifest.size, incoming=True))
             self._receive_chunks(receiving, download)
             path = download.keep(safe_name(manifest.name))
             event = FileDone(manifest.file_id, manifest.peer, manifest.name, manifest.size, incoming=True, path=path)
@@ -215,10 +194,10 @@ class FileReceiver:
         finally:
             if download is not None:
                 download.discard()
-        self._emit(event)
+        self._owner.emit(event)
         with self._lock:
             self._incoming.pop((manifest.peer, manifest.file_id), None)
-        self._settled()
+        self._owner.settled()
         self._start_waiting()
 
     def _receive_chunks(self, receiving: Incoming, download: Download) -> None:
@@ -289,7 +268,7 @@ class FileReceiver:
             "next_index": receiving.next_index,
             "status": "receiving",
         }
-        self._send(FILE_ACK, receiving.manifest.peer, payload)
+        self._owner.send(FILE_ACK, receiving.manifest.peer, payload)
 
     def _conclude(self, manifest: Manifest, status: str, detail: str) -> None:
         """Send the last, signed FILE_ACK, and remember the transfer."""
@@ -314,6 +293,6 @@ class FileReceiver:
             **({"detail": detail} if detail else {}),
         }
         try:
-            self._send(FILE_ACK, manifest.peer, payload, ts)
+            self._owner.send(FILE_ACK, manifest.peer, payload, ts)
         except ChatError as error:
             log.info("the sender of a file could not be told that it is %s: %s", status, error)

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -75,36 +75,36 @@ class Outgoing:
             self.changed.notify_all()
 
 
-class FileSender:
-    """The files that one client sends.
+@dataclass(frozen=True)
+class Owner:
+    """The client that files are sent and received for.
 
-    Args:
-        pair: our key.
+    Attributes:
+        pair: its key.
         settings: timers and limits.
         threads: where each file's thread is registered.
-        send: sends a frame of ours.
+        send: sends a frame of its user's.
         emit: told each event.
         settled: told when a transfer is over and its event has been emitted.
     """
 
-    def __init__(
-        self,
-        pair: KeyPair,
-        settings: Settings,
-        threads: Threads,
-        *,
-        send: Send,
-        emit: Callable[[Event], None],
-        settled: Callable[[], None],
-    ) -> None:
-        self._pair = pair
-        self._signer = KeySigner(pair)
-        self._timers = settings.timers
-        self._limits = settings.limits
-        self._threads = threads
-        self._send = send
-        self._emit = emit
-        self._settled = settled
+    pair: KeyPair
+    settings: Settings
+    threads: Threads
+    send: Send
+    emit: Callable[[Event], None]
+    settled: Callable[[], None]
+
+
+class FileSender:
+    """The files that one client sends."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._pair = owner.pair
+        self._signer = KeySigner(owner.pair)
+        self._timers = owner.settings.timers
+        self._limits = owner.settings.limits
         self._lock = threading.Lock()  # guards _outgoing
         self._outgoing: dict[str, Outgoing] = {}
 
@@ -141,7 +141,7 @@ class FileSender:
             sending = Outgoing(manifest, recipient, path, file)
             with self._lock:
                 self._outgoing[manifest.file_id] = sending
-            if not self._threads.start(f"send {manifest.file_id[:8]}", partial(self._run_outgoing, sending)):
+            if not self._owner.threads.start(f"send {manifest.file_id[:8]}", partial(self._run_outgoing, sending)):
                 with self._lock:
                     del self._outgoing[manifest.file_id]
                 raise FileRefused("this client is leaving")
@@ -166,13 +166,13 @@ class FileSender:
             if sending.accepted:
                 # An end before the last chunk is how a recipient learns at once that no more will come.
                 with contextlib.suppress(ChatError):
-                    self._send(FILE_END, manifest.peer, {"file_id": manifest.file_id})
+                    self._owner.send(FILE_END, manifest.peer, {"file_id": manifest.file_id})
         finally:
             sending.file.close()
-        self._emit(event)
+        self._owner.emit(event)
         with self._lock:
             del self._outgoing[manifest.file_id]
-        self._settled()
+        self._owner.settled()
 
     def _hash(self, sending: Outgoing) -> None:
         hasher, size = hashlib.sha256(), 0
@@ -203,7 +203,7 @@ class FileSender:
                 if not sending.busy:
                     raise TransferFailed("the recipient did not answer the offer")
             self._pause(sending)
-        self._emit(FileStarted(manifest.file_id, manifest.peer, manifest.name, manifest.size, incoming=False))
+        self._owner.emit(FileStarted(manifest.file_id, manifest.peer, manifest.name, manifest.size, incoming=False))
 
     def _send_manifest(self, manifest: Manifest) -> None:
         payload: dict[str, object] = {
@@ -218,7 +218,7 @@ class FileSender:
         values = {**payload, "from": self._pair.id, "to": manifest.peer, "ts": ts}
         payload["sender_pub"] = self._pair.public.text
         payload["content_sig"] = sign_content(self._signer, MANIFEST, values)
-        self._send(FILE_START, manifest.peer, payload, ts)
+        self._owner.send(FILE_START, manifest.peer, payload, ts)
 
     def _send_chunks(self, sending: Outgoing) -> None:
         manifest = sending.manifest
@@ -253,7 +253,7 @@ class FileSender:
                 index += 1
                 end_at = time.monotonic() + 2 * self._timers.busy
             else:
-                self._send(FILE_END, manifest.peer, {"file_id": manifest.file_id})
+                self._owner.send(FILE_END, manifest.peer, {"file_id": manifest.file_id})
                 ended = True
 
     def _send_chunk(self, sending: Outgoing, index: int) -> None:
@@ -266,7 +266,7 @@ class FileSender:
         label = chunk_label(manifest.file_id, self._pair.id, index, manifest.peer)
         sealed = encode_base64url(seal(sending.recipient.key, plain, label))
         payload = {"file_id": manifest.file_id, "index": index, "ciphertext": sealed}
-        self._send(FILE_CHUNK, manifest.peer, payload)
+        self._owner.send(FILE_CHUNK, manifest.peer, payload)
 
     def _pause(self, sending: Outgoing) -> None:
         with sending.changed:

@@ -2,45 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from contacts import Contact
-from crypto.keys import KeyPair
-from events import Event
 from receiving import FileReceiver
-from sending import FileSender, Send
-from settings import Settings
+from sending import FileSender, Owner
 from socp import FILE_ACK, Envelope
-from threads import Threads
 
 
 class Transfers:
     """Hands each frame of a file to the side that it is for.
 
     Args:
-        pair: our key.
+        owner: the client.
         downloads: where received files are put.
-        settings: timers and limits.
-        threads: where each file's thread is registered.
-        send: sends a frame of ours.
-        emit: told each event.
-        settled: told when a transfer is over and its event has been emitted.
     """
 
-    def __init__(
-        self,
-        pair: KeyPair,
-        downloads: Path,
-        settings: Settings,
-        threads: Threads,
-        *,
-        send: Send,
-        emit: Callable[[Event], None],
-        settled: Callable[[], None],
-    ) -> None:
-        self._sender = FileSender(pair, settings, threads, send=send, emit=emit, settled=settled)
-        self._receiver = FileReceiver(pair, downloads, settings, threads, send=send, emit=emit, settled=settled)
+    def __init__(self, owner: Owner, downloads: Path) -> None:
+        self._sender = FileSender(owner)
+        self._receiver = FileReceiver(owner, downloads)
 
     @property
     def active(self) -> int:

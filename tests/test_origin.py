@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import unittest
 from dataclasses import replace
-from unittest import mock
 
 import socp
 from crypto.signing import KeySigner
-from framing import BODY_MOST, SEPARATORS_MOST, decode_frame, encode_frame
-from link import Link
-from origin import Origin, check_origin, key_of, send_gossip
+from framing import decode_frame
+from origin import Origin, check_origin, key_of
 from socp import BAD_KEY, INVALID_SIG, Envelope, LinkError, ProtocolError, read_envelope
 from tests.vectors import key
 
@@ -62,24 +60,6 @@ class OriginTest(unittest.TestCase):
         stranger = self.read(self.origin.error(socp.EVERYONE, error, known=False))
         self.assertEqual((stranger.sig, stranger.to), ("", "*"))
         self.assertEqual(stranger.payload, {"code": BAD_KEY, "detail": "why", "msg_ref": "m"})
-
-    def test_gossip(self) -> None:
-        """Gossip carries the list of servers, the new ones too, beside the envelope, where it is not signed."""
-        signed = self.origin.signed(socp.USER_REMOVE, socp.EVERYONE, {})
-        link = mock.create_autospec(Link, instance=True)
-        send_gossip(signed, [self.origin.id], {PEER: link})
-        envelope = self.read(link.send.call_args.args[0])
-        self.assertEqual(envelope.visited, (self.origin.id, PEER))
-        check_origin(envelope, key("server").public)
-
-    def test_gossip_that_cannot_go_on(self) -> None:
-        """Gossip that the list of servers would make a frame that others must refuse goes no further."""
-        link = mock.create_autospec(Link, instance=True)
-        for payload in ({"x": [0] * (SEPARATORS_MOST - 10)}, {"x": "x" * (BODY_MOST - 300)}):
-            envelope = socp.make_envelope(socp.MSG_PUBLIC_CHANNEL, PEER, "*", 1, payload)
-            encode_frame(envelope)
-            send_gossip(envelope, [self.origin.id] * 10, {PEER: link})
-        link.send.assert_not_called()
 
     def test_key_of(self) -> None:
         """A key is taken only for its own id."""

@@ -15,6 +15,7 @@ from contacts import Contact
 from errors import NotConnected
 from events import Event, FileDone, FileFailed, FileStarted
 from framing import decode_frame, encode_frame
+from sending import Owner
 from settings import Settings
 from socp import Envelope
 from tests.test_users import make_user
@@ -46,15 +47,8 @@ class End:
         self.connected = True
         self.settled = threading.Event()
         self.other: End
-        self.transfers = Transfers(
-            key(name),
-            self.files,
-            settings,
-            self.threads,
-            send=self.send,
-            emit=self.events.put,
-            settled=self.settled.set,
-        )
+        owner = Owner(key(name), settings, self.threads, self.send, self.events.put, self.settled.set)
+        self.transfers = Transfers(owner, self.files)
         self._incoming: queue.Queue[Envelope | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

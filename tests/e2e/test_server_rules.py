@@ -100,7 +100,7 @@ class ServersTest(RulesTest):
         server.expect_silence()
 
     def assert_at(self, user: str, server: str) -> None:
-        """Check where a user is; the empty string stands for nowhere."""
+        """Check where a user is; the empty string is nowhere."""
         self.assertEqual(self.online().get(key(user).id), key(server).id if server else None)
 
 

@@ -1,0 +1,111 @@
+"""What introducers and servers have in common; most of it is tested from outside, in e2e/test_handshake_rules.py."""
+
+from __future__ import annotations
+
+import threading
+import unittest
+from unittest import mock
+
+import socp
+from addresses import Address
+from crypto.signing import KeySigner
+from framing import BODY_MOST, SEPARATORS_MOST, decode_frame, encode_frame
+from handshake import Acceptor, Connector, HandshakeRefused, Proof
+from host import Host, send_gossip
+from link import Link
+from origin import Origin, check_origin
+from settings import Settings, Timers
+from socp import SERVER_HELLO_JOIN, Envelope, read_envelope
+from tests.vectors import key
+from threads import Deadline
+
+PATIENCE = 10.0
+PEER = key("server2").id
+
+
+class GossipTest(unittest.TestCase):
+    """Frames that are carried on."""
+
+    def setUp(self) -> None:
+        """Make an origin."""
+        self.origin = Origin(KeySigner(key("server")))
+
+    def test_gossip(self) -> None:
+        """Gossip carries the list of servers, the new ones too, beside the envelope, where it is not signed."""
+        signed = self.origin.signed(socp.USER_REMOVE, socp.EVERYONE, {})
+        link = mock.create_autospec(Link, instance=True)
+        send_gossip(signed, [self.origin.id], {PEER: link})
+        envelope = read_envelope(decode_frame(link.send.call_args.args[0]))
+        self.assertEqual(envelope.visited, (self.origin.id, PEER))
+        check_origin(envelope, key("server").public)
+
+    def test_gossip_that_cannot_go_on(self) -> None:
+        """Gossip that the list of servers would make a frame that others must refuse goes no further."""
+        link = mock.create_autospec(Link, instance=True)
+        for payload in ({"x": [0] * (SEPARATORS_MOST - 10)}, {"x": "x" * (BODY_MOST - 300)}):
+            envelope = socp.make_envelope(socp.MSG_PUBLIC_CHANNEL, PEER, "*", 1, payload)
+            encode_frame(envelope)
+            send_gossip(envelope, [self.origin.id] * 10, {PEER: link})
+        link.send.assert_not_called()
+
+
+class HostTest(unittest.TestCase):
+    """Two hosts in this process, one of which connects to the other."""
+
+    def setUp(self) -> None:
+        """Start both."""
+        self.served: list[str] = []
+        self.serving = threading.Event()
+        self.hosts: dict[str, Host] = {}
+        for name in ("server", "introducer"):
+            host = self.hosts[name] = Host(
+                Origin(KeySigner(key(name))),
+                Settings(Timers().scaled(0.1)),
+                check_hello=lambda *_: None,
+                last_attachment=lambda _: 0,
+                serve=self.serve,
+            )
+            self.addCleanup(host.stop, Deadline(PATIENCE))
+        self.address = self.hosts["introducer"].bind(Address("127.0.0.1", 0))
+        self.hosts["server"].bind(Address("127.0.0.1", 0))
+        for host in self.hosts.values():
+            host.start()
+
+    def serve(self, link: Link, acceptor: Acceptor, proof: Proof) -> None:
+        """Accept whoever has proved its key, and read its link to the end."""
+        self.served.append(proof.key.id)
+        welcome = {"assigned_id": proof.key.id, "introducer_id": key("introducer").id, "membership": {}}
+        link.send(acceptor.accept(**welcome, servers=[], clients=[]))
+        self.hosts["introducer"].established(link, proof.hello)
+        self.serving.set()
+        self.hosts["introducer"].dispatch(link, proof.key.id, {})
+
+    def connector(self) -> Connector:
+        """Return the connecting side."""
+        where = {"host": "127.0.0.1", "port": 1}
+        return Connector(KeySigner(key("server")), SERVER_HELLO_JOIN, where, lambda _: None, str(self.address), 1000)
+
+    def test_connected(self) -> None:
+        """A host that connects has the link until its end, which the other's farewell brings."""
+        farewells: list[Envelope] = []
+
+        def serve(link: Link, _: Envelope) -> None:
+            self.assertTrue(self.serving.wait(PATIENCE))
+            stopping = threading.Thread(target=self.hosts["introducer"].stop, args=(Deadline(PATIENCE),))
+            stopping.start()
+            self.addCleanup(stopping.join, PATIENCE)
+            close = {socp.CTRL_CLOSE: farewells.append}
+            self.hosts["server"].dispatch(link, key("introducer").id, close)
+
+        self.hosts["server"].connect(self.address, self.connector(), serve)
+        self.assertEqual(self.served, [key("server").id])
+        self.assertEqual([farewell.payload["reason"] for farewell in farewells], ["shutting down"])
+        check_origin(farewells[0], key("introducer").public)
+
+    def test_stopped_in_mid_handshake(self) -> None:
+        """A host that is stopped closes connections that have proved nothing, and joins their threads."""
+        with mock.patch.object(Connector, "receive", side_effect=HandshakeRefused("X", "the test")):
+            self.assertRaises(HandshakeRefused, self.hosts["server"].connect, self.address, self.connector(), self.fail)
+        self.hosts["introducer"].stop(Deadline(PATIENCE))
+        self.assertFalse([thread for thread in threading.enumerate() if thread.name.startswith("conn-")])
+        self.assertRaises(OSError, self.hosts["server"].connect, self.address, self.connector(), self.fail)

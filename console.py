@@ -74,8 +74,7 @@ _INDENT = "    "
 def wrapped(text: str, columns: int) -> Iterator[str]:
     """Cut a line into those that a terminal shows of it; all but the first are indented.
 
-    Left to the terminal, a line breaks at the margin and goes on at the first column, where somebody could have put
-    what looks like a line of its own. A character counts as wide where terminals may differ: that breaks too early.
+    A character counts as wide where terminals may differ: that breaks too early.
     """
     line, room = "", max(columns, 2 * len(_INDENT))
     for character in text:
@@ -86,6 +85,10 @@ def wrapped(text: str, columns: int) -> Iterator[str]:
         line += character
         room -= width
     yield line
+
+
+def _is_bracket(character: str) -> bool:
+    return character not in "({" and unicodedata.category(character) == "Ps"
 
 
 def _width(character: str) -> int:
@@ -99,7 +102,10 @@ def _width(character: str) -> int:
 
 def _write(stream: TextIO, text: str, end: str) -> None:
     shown = visible(text)
-    if stream.isatty():
+    # Left to the terminal, a line breaks at the margin and goes on at the first column, where somebody could have put
+    # what looks like a line of its own. Our lines begin with a bracket: without a second one there is no such danger,
+    # and a line that the terminal itself has broken is copied as one.
+    if stream.isatty() and any(map(_is_bracket, shown[1:])):
         shown = "\n".join(wrapped(shown, shutil.get_terminal_size().columns))
     stream.write(shown + end)
     stream.flush()

@@ -320,18 +320,19 @@ class Mesh:
         """
         with self._changed:
             while not self._host.stopping.is_set():
+                if self._table.server_link(server_id) is not None:
+                    self._changed.wait()
+                    continue
                 membership = self._known[server_id]
-                valid_for = (membership.expires - socp.now_ms()) / 1000
-                wait = max(valid_for, 1.0)
-                if self._table.server_link(server_id) is None:
-                    if valid_for <= 0:
-                        del self._known[server_id]  # until it is heard of again
-                        return None
-                    if self._own_valid():
-                        grace = 0.0 if self._origin.id < server_id else self._timers.dial_grace
-                        wait = min(wait, self._linkless_since[server_id] + grace - time.monotonic())
-                        if wait <= 0:
-                            return membership
+                wait = (membership.expires - socp.now_ms()) / 1000
+                if wait <= 0:
+                    del self._known[server_id]  # until it is heard of again
+                    return None
+                if self._own_valid():
+                    grace = 0.0 if self._origin.id < server_id else self._timers.dial_grace
+                    wait = min(wait, self._linkless_since[server_id] + grace - time.monotonic())
+                    if wait <= 0:
+                        return membership
                 self._changed.wait(wait)
             return None
 

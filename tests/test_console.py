@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import sys
 import unittest
 from unittest import mock
@@ -63,6 +64,29 @@ class WrapTest(unittest.TestCase):
         self.assertEqual(list(wrapped("a\u0301" * 10, 10)), ["a\u0301" * 10])
         self.assertEqual(list(wrapped("", 10)), [""])
         self.assertEqual("".join(line.strip() for line in wrapped("x" * 50, 1)), "x" * 50)
+
+
+class TerminalOutputTest(unittest.TestCase):
+    """What is written to a terminal."""
+
+    def written(self, text: str) -> str:
+        """Return what a terminal of 40 columns is sent."""
+        stream = io.StringIO()
+        size = mock.patch("shutil.get_terminal_size", return_value=os.terminal_size((40, 20)))
+        with mock.patch.object(stream, "isatty", return_value=True), mock.patch.object(sys, "stdout", stream), size:
+            say(text)
+        return stream.getvalue()
+
+    def test_broken_by_the_terminal(self) -> None:
+        """A long line without a second bracket is left to the terminal."""
+        text = "[DM from ann] (so) {long} " + "x" * 100
+        self.assertEqual(self.written(text), text + "\n")
+
+    def test_broken_here(self) -> None:
+        """A line that could go on with what looks like another is broken here, and indented."""
+        for bracket in "[\u3010\uff3b\u27e6":
+            lines = self.written("[DM from ann] " + "x" * 26 + bracket + "DM from bob] forged").splitlines()
+            self.assertEqual(lines, ["[DM from ann] " + "x" * 26, f"    {bracket}DM from bob] forged"])
 
 
 class OutputTest(unittest.TestCase):

@@ -69,6 +69,7 @@ def speak_utf8() -> None:
 
 
 _INDENT = "    "
+_COLUMNS = 80  # of a terminal that does not say
 
 
 def wrapped(text: str, columns: int) -> Iterator[str]:
@@ -106,7 +107,7 @@ def _write(stream: TextIO, text: str, end: str) -> None:
     # what looks like a line of its own. Our lines begin with a bracket: without a second one there is no such danger,
     # and a line that the terminal itself has broken is copied as one.
     if stream.isatty() and any(map(_is_bracket, shown[1:])):
-        shown = "\n".join(wrapped(shown, shutil.get_terminal_size().columns))
+        shown = "\n".join(wrapped(shown, shutil.get_terminal_size().columns or _COLUMNS))
     stream.write(shown + end)
     stream.flush()
 

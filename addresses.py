@@ -7,6 +7,8 @@ import re
 import socket
 from dataclasses import dataclass
 
+# What resolvers read as a number, and so as an address: 127.1 and 0x0 are addresses to them.
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*", re.ASCII)
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)
 _SCOPED = re.compile(r"([0-9A-Fa-f:.]+)%[A-Za-z0-9._-]{1,32}", re.ASCII)  # fe80::1%eth0
 
@@ -36,9 +38,11 @@ def is_wildcard(host: str) -> bool:
     if not host:
         return True
     try:
-        return ipaddress.ip_address(_without_scope(host)).is_unspecified
+        address = ipaddress.ip_address(_without_scope(host))
     except ValueError:
         return host in ("*", "0")
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_unspecified
 
 
 def _without_scope(host: str) -> str:
@@ -55,9 +59,8 @@ def is_host(host: str) -> bool:
         ipaddress.ip_address(_without_scope(host))
     except ValueError:
         name = host.removesuffix(".")
-        # A last label of digits alone would be read as a number by resolvers: 0 and 127.1 are addresses to them.
         labels = name.split(".")
-        return 0 < len(name) <= 253 and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit()
+        return 0 < len(name) <= 253 and all(map(_LABEL.fullmatch, labels)) and not _NUMBER.fullmatch(labels[-1])
     return True
 
 

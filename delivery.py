@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 import socp
+from console import visible
 from crypto.signing import message_reference
 from host import Host
 from link import Link, Sent
@@ -206,10 +207,20 @@ class Delivery:
         refs: dict[str, object] = {name: payload[name] for name in ("msg_ref", "file_id") if name in payload}
         about: dict[str, object] = {
             "code": payload["code"][: socp.TYPE_MOST],
-            "detail": payload.get("detail", "")[: socp.DETAIL_MOST],
+            "detail": visible(payload.get("detail", "")[: socp.DETAIL_MOST]),
             **refs,
         }
         link.send(self._origin.frame(ERROR, user_id, about))
+
+    def take_ack(self, peer: Peer, envelope: Envelope) -> None:
+        """Pass a server's ACK about a message of a user of ours on to that user, as one of our own (section 8.2)."""
+        payload = envelope.payload
+        user_id, status = payload.get("user_id"), payload.get("status")
+        link = self._table.local_link(user_id) if user_id is not None else None
+        if user_id is None or link is None or status != "stored":
+            log.info("%s sent an ACK that is for nobody here", peer.id)
+            return
+        link.send(self._origin.frame(socp.ACK, user_id, {"msg_ref": payload["msg_ref"], "status": status}))
 
     # --- broadcasts ---------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import os
 import secrets
 import unicodedata
 from pathlib import Path
+from typing import BinaryIO
 
 from console import visible
 
@@ -58,6 +59,21 @@ def _clear_up(directory: Path) -> None:
                 os.close(descriptor)
 
 
+def _new_draft(directory: Path) -> tuple[Path, BinaryIO]:
+    """Make a new file, and lock it: the lock goes with the process, and so tells whether that has died."""
+    while True:
+        draft = directory / f"{_DRAFT}{secrets.token_hex(8)}"
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if draft.exists():
+                return draft, open(descriptor, "wb")
+        except BlockingIOError:
+            pass
+        # Somebody who clears up came between the two.
+        os.close(descriptor)
+
+
 class Download:
     """A file that is being received: written beside its target under a name of ours.
 
@@ -72,10 +88,7 @@ class Download:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _clear_up(directory)
         self._directory = directory
-        self._draft = directory / f"{_DRAFT}{secrets.token_hex(8)}"
-        descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it goes with the process, and tells of one that died
-        self._file = open(descriptor, "wb")  # noqa: SIM115 - closed by `keep` or `discard`
+        self._draft, self._file = _new_draft(directory)
         self._hash = hashlib.sha256()
         self.size = 0
 
@@ -100,7 +113,6 @@ class Download:
         """
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._file.close()
         stem, suffix = _split(name)
         for number in itertools.count(1):
             target = self._directory / (name if number == 1 else f"{stem} ({number}){suffix}")
@@ -108,6 +120,7 @@ class Download:
                 self._place(target)
             except FileExistsError:
                 continue
+            self._file.close()  # not before: without its lock, the draft would be anybody's to clear up
             return target
         raise AssertionError("unreachable")
 

@@ -172,7 +172,8 @@ class Acceptor:
         key = key_of(payload["pubkey"], envelope.sender)
         if payload.get("enc_pubkey", key.text) != key.text:
             raise ProtocolError(BAD_KEY, "enc_pubkey is not pubkey")
-        if socp.is_id(envelope.to) and envelope.to != self._origin.id:
+        # Who joins knows an address alone, and that may be another one than ours from where it stands.
+        if envelope.type != SERVER_HELLO_JOIN and envelope.to not in (socp.EVERYONE, self._origin.id):
             raise ProtocolError(NOT_ALLOWED, f"this is {self._origin.id}")
         self._check_hello(envelope.type, key, payload)
         self._hello = envelope
@@ -189,6 +190,7 @@ class Acceptor:
         purpose = ATTACHMENT if hello.type == USER_HELLO else SERVER_LINK
         if (
             payload["nonce"] != self._nonce
+            or envelope.to != self._origin.id
             or envelope.sender != key.id
             or not verify_content(key, purpose, signed, payload["content_sig"])
         ):

@@ -456,7 +456,7 @@ class Mesh:
     def answer_heartbeat(self, peer: Peer, envelope: Envelope) -> None:
         """Answer a HEARTBEAT that asks for it, and no other (section 6.4)."""
         if envelope.payload.get("probe"):
-            peer.link.send(self._origin.frame(HEARTBEAT, peer.id, {}))
+            peer.link.send(self._origin.frame(HEARTBEAT, peer.id, {"present": self._table.present(self._origin.id)}))
 
     def take_close(self, peer: Peer, envelope: Envelope) -> None:
         """Close a link that the peer has said goodbye on."""

@@ -202,8 +202,15 @@ class Node:
             socp.FILE_CHUNK: relayed,
             socp.FILE_END: relayed,
             socp.FILE_ACK: relayed,
-            socp.ACK: relayed,
+            socp.ACK: partial(self._take_server_ack, peer),
         }
+
+    def _take_server_ack(self, peer: Peer, envelope: Envelope) -> None:
+        """Take an ACK, which servers send of their own and pass on from their users."""
+        if envelope.sender == peer.id:
+            self._linked().own(peer, partial(self.delivery.take_ack, peer))(envelope)
+        else:
+            self.delivery.take_relayed(peer, envelope)
 
     def _take_user_close(self, link: Link, user: User, envelope: Envelope) -> None:
         check_sender(user, envelope)

@@ -89,7 +89,8 @@ class FileReceiver:
         try:
             manifest, key = read_manifest(envelope)
         except ProtocolError as error:
-            log.warning("the offer of a file from %s was passed over: %s", sender, error)
+            log.warning("the offer of a file from %s is not what its sender has signed: %s", sender, error)
+            self._reject(sender, envelope.payload["file_id"], "its sender has not signed it so")
             return
         place = (sender, manifest.file_id)
         with self._lock:
@@ -110,7 +111,7 @@ class FileReceiver:
         elif too_many:
             reason = "too many files at once"
         if reason:
-            self._conclude(manifest, "rejected", reason)
+            self._reject(sender, manifest.file_id, reason)
             return
         receiving = Incoming(manifest, key)
         with self._lock:
@@ -270,29 +271,30 @@ class FileReceiver:
         }
         self._owner.send(FILE_ACK, receiving.manifest.peer, payload)
 
+    def _reject(self, sender: str, file_id: str, reason: str) -> None:
+        self._send_last(sender, file_id, 0, "rejected", reason)
+
     def _conclude(self, manifest: Manifest, status: str, detail: str) -> None:
-        """Send the last, signed FILE_ACK, and remember the transfer."""
-        if status != "rejected":
-            with self._lock:
-                self._finished[(manifest.peer, manifest.file_id)] = status
-                if len(self._finished) > self._limits.shown:
-                    self._finished.popitem(last=False)
+        """Send the last FILE_ACK, and remember the transfer."""
+        with self._lock:
+            self._finished[(manifest.peer, manifest.file_id)] = status
+            if len(self._finished) > self._limits.shown:
+                self._finished.popitem(last=False)
+        index = manifest.chunks if status == "complete" else 0
+        self._send_last(manifest.peer, manifest.file_id, index, status, detail)
+
+    def _send_last(self, sender: str, file_id: str, next_index: int, status: str, detail: str) -> None:
+        """Send the FILE_ACK that ends a transfer, which is signed."""
         ts = socp.now_ms()
-        values = {
-            "file_id": manifest.file_id,
-            "status": status,
-            "from": self._pair.id,
-            "to": manifest.peer,
-            "ts": ts,
-        }
+        values = {"file_id": file_id, "status": status, "from": self._pair.id, "to": sender, "ts": ts}
         payload = {
-            "file_id": manifest.file_id,
-            "next_index": manifest.chunks if status == "complete" else 0,
+            "file_id": file_id,
+            "next_index": next_index,
             "status": status,
             "content_sig": sign_content(self._signer, FILE_RESULT, values),
             **({"detail": detail} if detail else {}),
         }
         try:
-            self._owner.send(FILE_ACK, manifest.peer, payload, ts)
+            self._owner.send(FILE_ACK, sender, payload, ts)
         except ChatError as error:
             log.info("the sender of a file could not be told that it is %s: %s", status, error)

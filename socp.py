@@ -327,7 +327,7 @@ SHAPES: Final[dict[str, Shape]] = {
     SERVER_HELLO_LINK: _shape({**_WHERE, "pubkey": _is_text, "nonce": _is_nonce, "memberships": _is_objects}),
     AUTH_CHALLENGE: _shape({"nonce": _is_nonce, "pubkey": _is_text, "after": _COUNT}),
     AUTH_RESPONSE: _shape({"nonce": _is_text, "content_sig": _is_text}),
-    ACK: _shape({"msg_ref": _is_text}, status=_is_text, content_sig=_is_text, user_id=is_id),
+    ACK: _shape({"msg_ref": _at_most(REF_MOST)}, status=_is_text, content_sig=_is_text, user_id=is_id),
     ERROR: _shape(
         {"code": _is_text}, detail=_is_text, msg_ref=_at_most(REF_MOST), file_id=_at_most(REF_MOST), user_id=is_id
     ),

@@ -227,14 +227,20 @@ class Peer:
         self.send(hello_type, self.hello_payload, to=to)
 
     def respond(
-        self, *, signer: str | None = None, ts: int | None = None, sender: str | None = None, **change: Any
+        self,
+        *,
+        signer: str | None = None,
+        ts: int | None = None,
+        sender: str | None = None,
+        to: str | None = None,
+        **change: Any,
     ) -> None:
         """Answer AUTH_CHALLENGE.
 
         Args:
             signer: whose key of the vectors signs; ours if None.
             ts: Unix ms; now, or behind the last attachment, if None.
-            sender: the envelope's `from`.
+            sender: the envelope's `from`; `to`: its `to`.
             change: fields of what is signed that are not what they should be; `sent_nonce`: of the payload.
         """
         challenge = self.expect(socp.AUTH_CHALLENGE)
@@ -255,7 +261,7 @@ class Peer:
         signature = sign_content(KeySigner(key(signer)) if signer else self.signer, purpose, {**signed, **change})
         self.attached_at = ts
         self.attach = {"nonce": challenge.payload["nonce"], "ts": ts, "content_sig": signature}
-        self.send(socp.AUTH_RESPONSE, {"nonce": sent_nonce, "content_sig": signature}, ts=ts, sender=sender)
+        self.send(socp.AUTH_RESPONSE, {"nonce": sent_nonce, "content_sig": signature}, ts=ts, sender=sender, to=to)
 
     def finish_handshake(self) -> Envelope:
         """Read and check the frame that ends the handshake."""

@@ -45,7 +45,7 @@ class AddressTest(unittest.TestCase):
 
     def test_wildcards(self) -> None:
         """Every spelling of "all addresses" is recognised, and nothing else."""
-        for host in ("0.0.0.0", "::", "0:0::0", "0", "*", "", "::%lo"):
+        for host in ("0.0.0.0", "::", "0:0::0", "0", "*", "", "::%lo", "::ffff:0.0.0.0"):
             self.assertTrue(is_wildcard(host), host)
         for host in ("127.0.0.1", "::1", "0.example.org"):
             self.assertFalse(is_wildcard(host), host)
@@ -56,7 +56,7 @@ class AddressTest(unittest.TestCase):
             self.assertTrue(is_host(host), host)
         for host in ("::1%" + "\u00e9" * 5, "::1%", "::1%a b", "::1%" + "x" * 33, "::1%\n", "a%b"):
             self.assertFalse(is_host(host), host)
-        for host in ("", ".", "x" * 64, "a.", "1.2.3", "0x7f.1"):
+        for host in ("", ".", "x" * 64, "a.", "1.2.3", "0x7f.1", "0x0", "a.0X1f"):
             self.assertEqual(is_host(host), host == "a.", host)
 
 

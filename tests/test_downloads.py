@@ -7,6 +7,7 @@ import hashlib
 import os
 import stat
 import tempfile
+import threading
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -103,6 +104,23 @@ class DownloadTest(unittest.TestCase):
         download.discard()
         download.discard()
         self.assertEqual(self.names(), [])
+
+    def test_many_at_once(self) -> None:
+        """However many begin at once, none takes another's draft for one that was left."""
+        kept: list[Path] = []
+
+        def receive() -> None:
+            for _ in range(40):
+                download = Download(self.path)
+                download.write(b"x")
+                kept.append(download.keep("x"))
+
+        threads = [threading.Thread(target=receive) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual((len(set(kept)), len(self.names())), (160, 160))
 
     def test_left_by_the_killed(self) -> None:
         """What a client left that was killed is removed by the next; what another one still writes is not."""

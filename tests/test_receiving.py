@@ -123,11 +123,12 @@ class OfferTest(WireTest):
         self.assertEqual(self.bob.transfers.active, 0)
 
     def test_forged(self) -> None:
-        """An offer that its sender has not signed is passed over: nobody is there to answer."""
+        """An offer that its sender has not signed so is rejected."""
         with self.assertLogs("socp.receiving", "WARNING"):
             self.bob.transfers.take_start(changed(self.offered(), size=6))
             self.bob.transfers.take_start(changed(self.offered(), sender_pub=key("bob").public.text))
-        self.assertEqual((self.bob.sent, self.bob.transfers.active), ([], 0))
+        self.assertEqual([envelope.payload["status"] for envelope in self.bob.sent], ["rejected"] * 2)
+        self.assertEqual(self.bob.transfers.active, 0)
 
     def test_four_at_a_time(self) -> None:
         """Four transfers run at a time; others wait their turn, and far too many of one sender are rejected."""

@@ -199,11 +199,10 @@ class RecipientTest(WireTest):
         """A rejection is told with the recipient's reason."""
         self.offer(b"x")
         self.assert_done(self.alice)
-        start = self.alice.sent[0]
-        self.bob.take(start)  # a repeat of a finished transfer
-        while not [envelope for envelope in self.bob.sent if envelope.payload["status"] == "rejected"]:
-            self.bob.settled.wait(0.01)
+        self.wait_settled(self.bob)
+        self.bob.transfers.take_start(self.alice.sent[0])  # a repeat of a finished transfer
         rejected = self.bob.sent[-1].payload
+        self.assertEqual(rejected["status"], "rejected")
         self.assertIn("sent before", rejected["detail"])
 
 

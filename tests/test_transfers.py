@@ -29,8 +29,7 @@ class TransfersTest(WireTest):
         self.offer(b"x")
         for end in (self.alice, self.bob):
             self.assert_done(end)
-            while end.transfers.active:
-                self.assertTrue(end.settled.wait(20))
+            self.wait_settled(end)
 
     def test_stopped(self) -> None:
         """After the end, files are neither sent nor received."""

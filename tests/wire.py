@@ -116,6 +116,13 @@ class WireTest(unittest.TestCase):
         """Have alice send a file to bob, and return its file_id."""
         return self.alice.transfers.offer(self.bob.contact, self.file(content, name))
 
+    def wait_settled(self, end: End) -> None:
+        """Wait until an end has no transfer under way."""
+        deadline = Deadline(PATIENCE)
+        while end.transfers.active:
+            self.assertTrue(end.settled.wait(deadline.left()), "a transfer does not end")
+            end.settled.clear()
+
     def outcome(self, end: End) -> FileDone | FileFailed:
         """Wait for how a transfer ends at one end."""
         while True:

@@ -113,6 +113,7 @@ class HelloTest(RulesTest):
         self.hello_refused(BAD_KEY, pubkey="junk")
         self.hello_refused(BAD_KEY, enc_pubkey=key("alice").public.text)
         self.hello_refused(NOT_ALLOWED, to=key("server2").id)
+        self.hello_refused(NOT_ALLOWED, to=socp.PUBLIC)
 
     def test_bad_keys(self) -> None:
         """Each key of the vectors that section 4 forbids is BAD_KEY."""
@@ -161,6 +162,8 @@ class HelloTest(RulesTest):
         changes: list[dict[str, Any]] = [
             {"signer": "mallory"},
             {"sender": key("alice").id},
+            {"to": key("server2").id},
+            {"to": socp.EVERYONE},
             {"sent_nonce": other},
             {"nonce": other},
             {"nonce": other, "sent_nonce": other},

@@ -514,7 +514,21 @@ class DeliverTest(ServersTest):
         self.second.send_signed(ERROR, about)
         error = dave.expect_error(USER_NOT_FOUND)
         self.assertEqual((error.payload["msg_ref"], error.sender), (msg_ref, self.server_id))
+        self.assertEqual(error.payload["detail"], r"gone \x1b[31m")
         self.assertNotIn("user_id", error.payload)
+
+    def test_stored(self) -> None:
+        """That another server keeps a message is passed on to its sender, as an ACK of the sender's own server."""
+        dave = self.attached("dave")
+        about = {"msg_ref": "m" * 43, "status": "stored", "user_id": dave.id}
+        self.second.send_signed(socp.ACK, {**about, "user_id": str(uuid.uuid4())})
+        self.second.send_signed(socp.ACK, {**about, "status": "delivered"})
+        self.second.send_signed(socp.ACK, about, sig="AA")
+        self.second.send_signed(socp.ACK, about)
+        ack = dave.expect(socp.ACK)
+        check_origin(ack, key("server").public)
+        self.assertEqual((ack.payload["msg_ref"], ack.payload["status"]), ("m" * 43, "stored"))
+        dave.expect_silence()
 
     def test_errors_about_nobody(self) -> None:
         """An ERROR about a user who is not here, or about no user, is passed over."""

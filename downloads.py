@@ -66,12 +66,13 @@ def _new_draft(directory: Path) -> tuple[Path, BinaryIO]:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if draft.exists():
-                return draft, open(descriptor, "wb")
-        except BlockingIOError:
-            pass
-        # Somebody who clears up came between the two.
-        os.close(descriptor)
+            ours = draft.exists()
+        except OSError as error:
+            # A file system without locks: nobody can take it for one that was left there.
+            ours = not isinstance(error, BlockingIOError)
+        if ours:
+            return draft, open(descriptor, "wb")
+        os.close(descriptor)  # somebody who clears up came between the two
 
 
 class Download:

@@ -122,6 +122,13 @@ class DownloadTest(unittest.TestCase):
             thread.join()
         self.assertEqual((len(set(kept)), len(self.names())), (160, 160))
 
+    def test_without_locks(self) -> None:
+        """On a file system without locks, files are kept all the same."""
+        with mock.patch("fcntl.flock", side_effect=OSError(errno.ENOLCK, "No locks available")):
+            self.receive(b"1", "a")
+            self.receive(b"2", "b")
+        self.assertEqual(self.names(), ["a", "b"])
+
     def test_left_by_the_killed(self) -> None:
         """What a client left that was killed is removed by the next; what another one still writes is not."""
         alive = Download(self.path)

@@ -217,7 +217,7 @@ class AttachTest(ChatTest):
 class SlowServerTest(ChatTest):
     """Servers that keep the client waiting."""
 
-    settings = Settings(replace(Timers(), handshake=0.2, request=0.2, silence=0.5, heartbeat=0.1, linger=0.2))
+    settings = Settings(replace(Timers(), handshake=0.6, request=0.6, silence=0.8, heartbeat=0.1, linger=0.2))
 
     def test_silent_handshake(self) -> None:
         """A server that never answers the hello is given up."""

@@ -135,15 +135,15 @@ class LinkTest(unittest.TestCase):
 
     def test_alarms_that_do_not_ring(self) -> None:
         """A handshake that was done, and frames that come in time, end nothing."""
-        link = self.make(replace(TIMERS, silence=0.5, frame=0.1))
-        link.expect_handshake(0.1)
+        link = self.make(replace(TIMERS, silence=1.0, frame=0.8))
+        link.expect_handshake(0.3)
         link.handshake_done(FROM_SERVER)
         seen = threading.Semaphore(0)
         thread = self.read_in_thread(link, lambda _: seen.release())
         for number in range(30):
             frame = numbered(number)
             self.peer.sendall(frame[:3])
-            threading.Event().wait(0.01)
+            threading.Event().wait(0.04)
             self.peer.sendall(frame[3:])
             self.assertTrue(seen.acquire(timeout=PATIENCE))
         self.assertFalse(link.closing)
@@ -231,8 +231,8 @@ class LinkTest(unittest.TestCase):
 
     def test_slow_peer(self) -> None:
         """A peer that keeps on taking what it is sent, however slowly, is not one that takes nothing."""
-        link = self.make(TIMERS, replace(Limits(), queue=800_000))
-        deadline = Deadline(3 * TIMERS.full)
+        link = self.make(replace(TIMERS, full=0.8), replace(Limits(), queue=800_000))
+        deadline = Deadline(1.2)
         self.fill(link)
         while deadline.left():
             self.received(50_000)
@@ -242,12 +242,13 @@ class LinkTest(unittest.TestCase):
 
     def test_drains_in_time(self) -> None:
         """A link that was full and was emptied in time stays open."""
-        link = self.make(TIMERS, replace(Limits(), queue=100_000))
+        timers = replace(TIMERS, full=0.6)
+        link = self.make(timers, replace(Limits(), queue=100_000))
         self.fill(link)
         reader = threading.Thread(target=lambda: self.received(400_000), daemon=True)
         reader.start()
         self.assertTrue(link.wait_until_drained(PATIENCE))
-        threading.Event().wait(2 * TIMERS.full)
+        threading.Event().wait(1.5 * timers.full)
         self.assertFalse(link.closing)
 
     def test_held(self) -> None:

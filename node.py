@@ -214,6 +214,7 @@ class Node:
 
     def _take_user_close(self, link: Link, user: User, envelope: Envelope) -> None:
         check_sender(user, envelope)
+        self.presence.detach(user.user_id, link)  # before it sees the end: whoever it tells of that finds it gone
         link.finish()
 
     def _take_user_heartbeat(self, link: Link, user: User, envelope: Envelope) -> None:

@@ -138,8 +138,9 @@ class KeyPair:
         try:
             private = serialization.load_pem_private_key(pem, secret)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            if encrypted and "password" in str(error).lower():
-                raise WrongPassword("wrong key password") from error
+            if encrypted and isinstance(error, ValueError):
+                # One wrong password in 256 decrypts to what looks whole, and is no key: nobody can tell the two apart.
+                raise WrongPassword("wrong key password (or a damaged key)") from error
             raise KeyFileError("not a private key in PKCS#8 PEM") from error
         if not isinstance(private, rsa.RSAPrivateKey):
             raise KeyFileError("not an RSA key")

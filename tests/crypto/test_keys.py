@@ -8,7 +8,9 @@ import tempfile
 import threading
 import unittest
 from pathlib import Path
+from unittest import mock
 
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from crypto.encoding import encode_base64url
@@ -76,6 +78,15 @@ class PairTest(unittest.TestCase):
         for pem, password in ((locked, "wrong"), (locked, ""), (plain, "wrong")):
             with self.subTest(password=password), self.assertRaisesRegex(WrongPassword, "password"):
                 KeyPair.from_pem(pem, password)
+
+    def test_wrong_password_that_decrypts(self) -> None:
+        """A wrong password that happens to decrypt to something is said to be wrong like any other."""
+        locked = key("alice").to_pem("right")
+        with mock.patch.object(serialization, "load_pem_private_key", side_effect=ValueError("could not deserialize")):
+            self.assertRaisesRegex(WrongPassword, "wrong key password", KeyPair.from_pem, locked, "wrong")
+            with self.assertRaises(KeyFileError) as caught:
+                KeyPair.from_pem(key("alice").to_pem())
+        self.assertNotIsInstance(caught.exception, WrongPassword)
 
     def test_impossible_passwords(self) -> None:
         """A password that is no text, or too long, is said to be that, before a key is made or read."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,17 +24,19 @@ from crypto.signing import (
     message_reference,
     sign_content,
 )
-from framing import FROM_SERVER, FrameBuffer, decode_frame, encode_frame
+from framing import FROM_SERVER, FrameBuffer, encode_frame
 from handshake import new_nonce
 from membership import issue
 from origin import Origin, check_origin
-from socp import Envelope, read_envelope
+from socp import Envelope
+from tests.sockets import receive_envelope
 from tests.vectors import key
 
 PATIENCE = 30.0  # seconds for what should take a moment, on a machine that is busy
 DAY = 24 * 60 * 60 * 1000
 # What a server sends of itself at any time.
 _NEWS = frozenset({socp.HEARTBEAT, socp.PRESENCE, socp.USER_SYNC, socp.USER_ADVERTISE, socp.USER_REMOVE})
+_PROBE = "TEST_PROBE"
 NOWHERE = Address("127.0.0.1", 1)  # where the servers that tests play are said to be
 
 
@@ -45,10 +46,6 @@ def membership(
     """Return a membership for a server of the vectors, by an introducer of the vectors."""
     now = socp.now_ms() if issued is None else issued
     return issue(KeySigner(key(by)), key(name).public, address, now, lifetime).to_wire()
-
-
-class NothingCameError(AssertionError):
-    """Raised when a frame was waited for, and none came in time."""
 
 
 class Peer:
@@ -135,22 +132,7 @@ class Peer:
 
     def read(self, seconds: float = PATIENCE) -> Envelope | None:
         """Return the next frame; None when the other side has closed."""
-        end = time.monotonic() + seconds
-        while (frame := self._buffer.next_frame()) is None:
-            left = end - time.monotonic()
-            if left <= 0:
-                raise NothingCameError(f"nothing came within {seconds} s")
-            self._socket.settimeout(left)
-            try:
-                data = self._socket.recv(65_536)
-            except ConnectionResetError:
-                return None
-            except TimeoutError:
-                continue
-            if not data:
-                return None
-            self._buffer.feed(data)
-        return read_envelope(decode_frame(frame), frame)
+        return receive_envelope(self._socket, self._buffer, seconds)
 
     def expect(self, frame_type: str, seconds: float = PATIENCE) -> Envelope:
         """Return the next frame of a type, passing over others; an ERROR that was not waited for fails."""
@@ -189,29 +171,37 @@ class Peer:
         return self.expect_refusal(code)
 
     def expect_alive(self) -> None:
-        """Expect that the other side still listens to us: it answers a HEARTBEAT that asks for that."""
+        """Expect that the other side still listens to us: it answers what asks for an answer."""
         self.send_probe()
-        while True:
-            envelope = self.expect(socp.HEARTBEAT)
-            if envelope.to == self.id:
-                return
+        while not self._is_answer(self._next()):
+            continue
 
     def expect_silence(self) -> None:
         """Expect that what was sent so far is passed over: nothing but its own news comes before a probe's answer."""
         self.send_probe()
-        while True:
-            envelope = self.read()
-            assert envelope is not None, "the connection was closed"
-            if envelope.type == socp.HEARTBEAT and envelope.to == self.id:
-                return
+        while not self._is_answer(envelope := self._next()):
             assert envelope.sender == self.acceptor and envelope.type in _NEWS, f"{envelope.type} came"
 
+    def _next(self) -> Envelope:
+        envelope = self.read()
+        assert envelope is not None, "the connection was closed"
+        return envelope
+
     def send_probe(self) -> None:
-        """Send a HEARTBEAT that asks for an answer."""
+        """Send what is answered at once, by what comes at no other time.
+
+        For a user that is the answer to a HEARTBEAT. Servers are sent such frames of themselves too: for them it is the
+        ERROR about a frame of a type that nobody knows.
+        """
         if self._hello_type == socp.USER_HELLO:
             self.send(socp.HEARTBEAT, {"probe": True})
         else:
-            self.send_signed(socp.HEARTBEAT, {"probe": True})
+            self.send_signed(_PROBE, {})
+
+    def _is_answer(self, envelope: Envelope) -> bool:
+        if self._hello_type == socp.USER_HELLO:
+            return envelope.type == socp.HEARTBEAT and envelope.to == self.id
+        return envelope.type == socp.ERROR and envelope.payload["code"] == socp.UNKNOWN_TYPE
 
     # --- the handshake ------------------------------------------------------------------------------------------
 

@@ -334,6 +334,11 @@ class Chat:
             if not self.outstanding or self._gone.is_set():
                 return not self.outstanding
 
+    def tell_when_settled(self, seconds: float, told: Callable[[bool], None]) -> None:
+        """Have `told` called, in a thread of Chat's, with what `wait_settled` returns."""
+        if not self._threads.start("settling", lambda: told(self.wait_settled(seconds))):
+            told(False)
+
     def _send_signed(self, frame_type: str, to: str, payload: dict[str, str], purpose: Purpose) -> str:
         with self._settled:
             # No two of a sender's messages have the same time: their order is the order they were sent in.

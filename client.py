@@ -13,7 +13,6 @@ import selectors
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -200,7 +199,10 @@ class Terminal:
 
     def _ask(self, question: str) -> str | None:
         say(question, end="" if self._lines.is_terminal else "\n")
-        return self._lines.next()
+        try:
+            return self._lines.next()
+        except LineCut:
+            return ""  # far too long to be an answer
 
     def _ask_password(self, new: bool) -> str:
         given = os.environ.get("CHAT_KEY_PASSWORD")
@@ -281,17 +283,16 @@ class Terminal:
                 )
 
     def _wait_settled(self, chat: Chat) -> bool:
-        """Wait for receipts and transfers, in another thread: here, a signal must always end the wait."""
-        settled = threading.Event()
+        """Wait for receipts and transfers, without blocking in Chat: here, a signal must always end the wait."""
+        settled: list[bool] = []
 
-        def wait() -> None:
-            if chat.wait_settled(self._settings.timers.farewell):
-                settled.set()
+        def told(how: bool) -> None:
+            settled.append(how)
             self._lines.wake()
 
-        threading.Thread(target=wait, name="settling", daemon=True).start()
+        chat.tell_when_settled(self._settings.timers.farewell, told)
         self._lines.wait_woken()
-        return settled.is_set()
+        return any(settled)
 
     def _do(self, chat: Chat, command: Callable[[Chat, str], None] | None, word: str, rest: str) -> None:
         if command is None:

@@ -96,16 +96,21 @@ class Contacts:
         short, shown = user_id[:8], plain_name(name)
         if not shown:
             return short
-        bound = self._profile.bound_to(name)
-        if bound is not None and bound != user_id:
-            return f"{short} · calls itself {shown}, but is not {bound[:8]}"
+        owner = self._other_owner(name, user_id)
+        if owner:
+            return f"{short} · calls itself {shown}, but is not {owner}"
         return f"{shown} · {short}"
 
     def listed_name(self, listed: Listed) -> str:
         """Return the name to list a user by, and whose it is if it is bound to somebody else."""
-        bound = self._profile.bound_to(listed.name)
         shown = plain_name(listed.name)
-        return f"{shown} (not {bound[:8]})" if shown and bound not in (None, listed.user_id) else shown
+        owner = self._other_owner(listed.name, listed.user_id)
+        return f"{shown} (not {owner})" if shown and owner else shown
+
+    def _other_owner(self, name: str, user_id: str) -> str:
+        """Return whom a name is bound to, by the beginning of the id, if that is somebody else than its user."""
+        bound = self._profile.bound_to(name)
+        return bound[:8] if bound is not None and bound != user_id else ""
 
     def note_listing(self, listed: Iterable[Listed]) -> None:
         """Forget whoever is listed under another name than before, so that the new one is asked for."""

@@ -139,13 +139,18 @@ def encode_frame(envelope: Mapping[str, object]) -> bytes:
 
 def count_separators(body: bytes) -> int:
     """Return how many of the characters `, [ {` are in a body; section 2 bounds them."""
-    return body.count(b",") + body.count(b"[") + body.count(b"{")
+    return _count_openings(body) + body.count(b",")
+
+
+def _count_openings(body: bytes) -> int:
+    return body.count(b"[") + body.count(b"{")
 
 
 def _check_structure(body: bytes) -> None:
-    if count_separators(body) > SEPARATORS_MOST:
+    openings = _count_openings(body)
+    if openings + body.count(b",") > SEPARATORS_MOST:
         raise LinkError(BAD_FRAME, f"over {SEPARATORS_MOST} separators in a body")
-    if body.count(b"[") + body.count(b"{") <= NESTING_MOST:
+    if openings <= NESTING_MOST:
         return
     depth = 0
     for bracket in _BRACKET.finditer(_STRING.sub(b"", body)):

@@ -284,16 +284,21 @@ def shake_hands(link: Link, connector: Connector, said_hello: Callable[[], None]
     raise HandshakeRefused(socp.TIMEOUT, "the connection was closed in the middle of the handshake")
 
 
-def send_gossip(envelope: Mapping[str, object], visited: Iterable[str], targets: Mapping[str, Link]) -> None:
-    """Carry a gossiped envelope on (section 7.3).
+def send_gossip(envelope: Mapping[str, object], own_id: str, visited: Iterable[str], links: Mapping[str, Link]) -> None:
+    """Carry a gossiped envelope on to those that it has not been sent to (section 7.3).
 
     Args:
         envelope: the six fields.
-        visited: the servers that it has been sent to.
-        targets: the links of those to send it to now, by id.
+        own_id: who carries it on.
+        visited: the servers that it has been sent to, as far as is known.
+        links: to the servers that it could go to, by id.
     """
+    been = {*visited, str(envelope["from"]), own_id}
+    targets = {server_id: link for server_id, link in links.items() if server_id not in been}
+    if not targets:
+        return
     try:
-        frame = encode_frame({**envelope, "visited": [*visited, *targets]})
+        frame = encode_frame({**envelope, "visited": [*been, *targets]})
     except ValueError as error:
         # Somebody has filled it so far that the longer list makes it one that others must refuse, with our link.
         log.info("gossip of %s goes no further: %s", envelope["from"], error)

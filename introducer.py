@@ -164,10 +164,7 @@ class Introducer:
         check_announce(envelope, self._pins)
         if not self._seen.add(seen):
             return
-        been = {*envelope.visited, self._origin.id, envelope.sender}
-        targets = {server_id: link for server_id, link in self._links().items() if server_id not in been}
-        if targets:
-            send_gossip(envelope.to_wire(), been, targets)
+        send_gossip(envelope.to_wire(), self._origin.id, envelope.visited, self._links())
 
 
 def _as_many_as_fit(memberships: Iterable[Membership]) -> list[dict[str, object]]:

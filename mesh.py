@@ -423,13 +423,7 @@ class Mesh:
 
     def spread(self, envelope: Mapping[str, object], visited: Iterable[str] = ()) -> None:
         """Gossip a frame to the linked servers that it has not been sent to."""
-        self._send_gossip(envelope, visited, self._table.server_links())
-
-    def _send_gossip(self, envelope: Mapping[str, object], visited: Iterable[str], links: Mapping[str, Link]) -> None:
-        been = {*visited, str(envelope["from"]), self._origin.id}
-        targets = {server_id: link for server_id, link in links.items() if server_id not in been}
-        if targets:
-            send_gossip(envelope, been, targets)
+        send_gossip(envelope, self._origin.id, visited, self._table.server_links())
 
     def _announce(self, membership: Membership, links: Mapping[str, Link]) -> None:
         payload = {
@@ -438,7 +432,7 @@ class Mesh:
             "pubkey": self._origin.public.text,
             "membership": membership.to_wire(),
         }
-        self._send_gossip(self._origin.signed(SERVER_ANNOUNCE, socp.EVERYONE, payload), (), links)
+        send_gossip(self._origin.signed(SERVER_ANNOUNCE, socp.EVERYONE, payload), self._origin.id, (), links)
 
     def take_announce(self, envelope: Envelope) -> None:
         """Learn of a server from its SERVER_ANNOUNCE (section 6.3), whoever passed it on, and gossip it on.

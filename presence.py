@@ -202,8 +202,9 @@ class Presence:
             users = self._table.users_of(self._origin.id)
             sent = self._send_parts(peer, users)
             # Who attached meanwhile is advertised, but what was advertised before the last part is replaced by it.
-            if sent and self._table.users_of(self._origin.id) != users:
-                self._send_parts(peer, self._table.users_of(self._origin.id))
+            by_now = self._table.users_of(self._origin.id)
+            if sent and by_now != users:
+                self._send_parts(peer, by_now)
         finally:
             state.sending.release()
 

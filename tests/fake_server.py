@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +13,8 @@ from crypto.signing import KeySigner
 from framing import FROM_SERVER, FrameBuffer, decode_frame, encode_frame
 from handshake import Acceptor, Proof
 from origin import Origin
-from socp import Envelope, read_envelope
+from socp import Envelope
+from tests.sockets import receive_envelope
 from tests.vectors import key
 
 PATIENCE = 20.0
@@ -113,17 +113,7 @@ class FakeServer:
     def read(self) -> Envelope | None:
         """Return the client's next frame; None when it has closed."""
         assert self._connection is not None
-        end = time.monotonic() + PATIENCE
-        while (frame := self._buffer.next_frame()) is None:
-            self._connection.settimeout(max(0.01, end - time.monotonic()))
-            try:
-                data = self._connection.recv(65_536)
-            except ConnectionResetError:
-                return None
-            if not data:
-                return None
-            self._buffer.feed(data)
-        return read_envelope(decode_frame(frame), frame)
+        return receive_envelope(self._connection, self._buffer, PATIENCE)
 
     def expect(self, frame_type: str) -> Envelope:
         """Return the client's next frame of a type, passing over its heartbeats."""

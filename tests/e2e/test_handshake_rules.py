@@ -28,7 +28,8 @@ from socp import (
 )
 from tests.e2e.harness import FAST, NetworkTest
 from tests.e2e.rules import RulesTest
-from tests.peer import NOWHERE, NothingCameError, Peer, membership
+from tests.peer import NOWHERE, Peer, membership
+from tests.sockets import NothingCameError
 from tests.vectors import cases, key
 
 MINUTE = 60 * 1000

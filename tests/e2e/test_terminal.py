@@ -99,6 +99,9 @@ class TerminalTest(NetworkTest):
         """The port is asked for until it is one, a new password twice and unseen; Ctrl-D leaves."""
         client = self.terminal()
         client.expect("Server port: ")
+        client.type("9" * 5_000 + "\n")  # more than a terminal holds
+        client.expect("is not host:port")
+        client.expect("Server port: ")
         client.type("nonsense\n")
         client.expect("is not host:port")
         client.expect("Server port: ")

@@ -1,0 +1,201 @@
+"""SQLite as the programs use it: one thread that writes and commits in groups, and connections of their own to read.
+
+Whoever has something to write gives it to that thread, and is told when it is committed, or that it could not be: a
+slow, full or locked disk holds up nobody who does not choose to wait for it. What is said to be committed survives a
+power cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from threads import Deadline, Threads
+
+log = logging.getLogger("socp.database")
+
+# Writes that may wait for the disk; beyond, they fail at once.
+_WAITING_MOST = 10_000
+# Of one transaction: what is behind it waits for it.
+_BATCH_MOST = 500
+
+# What the values of a write can be the reason of, and not the disk.
+_WRONG = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
+
+Write = Callable[[sqlite3.Connection], None]
+Done = Callable[["DatabaseError | None"], None]
+
+
+class DatabaseError(Exception):
+    """Raised when a database cannot be opened, read or written; says which, and why."""
+
+
+class Database:
+    """One file.
+
+    Args:
+        path: where it is; made if it is not there.
+        versions: the statements that lead from each version of the schema to the next, the first from nothing.
+        patience: seconds to wait for a lock that another process has on it.
+
+    Raises:
+        DatabaseError: it cannot be opened, is not ours, or is of a newer version.
+    """
+
+    def __init__(self, path: Path, versions: Sequence[str], patience: float) -> None:
+        self.path = path
+        self._patience = patience
+        self._threads = Threads()
+        self._changed = threading.Condition()  # guards the two below
+        self._waiting: deque[tuple[Write, Done]] = deque()
+        self._closed = False
+        with self.reading() as connection:
+            self._upgrade(connection, versions)
+
+    def _upgrade(self, connection: sqlite3.Connection, versions: Sequence[str]) -> None:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(versions):
+            raise DatabaseError(f"{self.path} was written by a newer version of this program")
+        if version == len(versions):
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        for statements in versions[version:]:
+            for statement in statements.split(";"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(versions)}")
+        connection.execute("COMMIT")
+
+    def start(self) -> None:
+        """Begin to write.
+
+        Raises:
+            DatabaseError: there is no thread to be had for it.
+        """
+        if not self._threads.start(f"{self.path.name} writer", self._run):
+            raise DatabaseError(f"cannot write to {self.path}: the system has no more threads")
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Provide a connection to read with; it sees all that has been committed.
+
+        Raises:
+            DatabaseError: it cannot be read.
+        """
+        try:
+            with contextlib.closing(self._open()) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise DatabaseError(f"cannot use the database {self.path}: {error}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, isolation_level=None, timeout=self._patience)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    # --- writing ------------------------------------------------------------------------------------------------
+
+    def write(self, write: Write, done: Done) -> None:
+        """Have something written, in a transaction with what else waits; waits for nothing itself.
+
+        Args:
+            write: executes its statements, in the writer's thread; nothing that is not the same when done again.
+            done: told, in the writer's thread, that all of it is committed (None), or why none of it is.
+        """
+        with self._changed:
+            room = not self._closed and len(self._waiting) < _WAITING_MOST
+            if room:
+                self._waiting.append((write, done))
+                self._changed.notify_all()
+        if not room:
+            done(DatabaseError(f"cannot write to {self.path}: it is closed, or too much waits to be written"))
+
+    def commit(self, write: Write) -> None:
+        """Write something, and wait until it is committed.
+
+        Raises:
+            DatabaseError: nothing of it is.
+        """
+        ended = threading.Event()
+        failures: list[DatabaseError] = []
+
+        def done(error: DatabaseError | None) -> None:
+            if error is not None:
+                failures.append(error)
+            ended.set()
+
+        self.write(write, done)
+        ended.wait()
+        if failures:
+            raise failures[0]
+
+    def close(self, deadline: Deadline) -> None:
+        """Write what waits, and end; harmless when repeated."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if left := self._threads.join(deadline):
+            log.warning("threads that did not end in time: %s", ", ".join(left))
+
+    def _run(self) -> None:
+        connection: sqlite3.Connection | None = None
+        try:
+            while batch := self._next_batch():
+                connection = self._write_batch(connection, batch)
+        finally:
+            if connection is not None:
+                connection.close()
+
+    def _next_batch(self) -> list[tuple[Write, Done]]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            return [self._waiting.popleft() for _ in range(min(_BATCH_MOST, len(self._waiting)))]
+
+    def _write_batch(
+        self, connection: sqlite3.Connection | None, batch: list[tuple[Write, Done]]
+    ) -> sqlite3.Connection | None:
+        """Commit all of a batch or none of it; return the connection, None if it is of no use any more."""
+        failure: DatabaseError | None = None
+        try:
+            connection = connection if connection is not None else self._open()
+            _transact(connection, [write for write, _ in batch])
+        except (*_WRONG, ValueError, OverflowError) as error:
+            if len(batch) > 1:  # one of them is wrong: the others are not to suffer
+                for entry in batch:
+                    connection = self._write_batch(connection, [entry])
+                return connection
+            failure = DatabaseError(f"cannot write to {self.path}: {error}")
+        except sqlite3.Error as error:
+            failure = DatabaseError(f"cannot write to {self.path}: {error}")
+            if connection is not None:
+                connection.close()  # after a fault of the disk, nothing that it has in its cache is to be relied on
+            connection = None
+        for _, done in batch:
+            try:
+                done(failure)
+            except Exception:
+                # A bug of ours: whoever waits for the writes behind it must still be told of theirs.
+                log.critical("the end of a write was not handled", exc_info=True)
+        return connection
+
+
+def _transact(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for write in writes:
+            write(connection)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")

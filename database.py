@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import threading
 from collections import deque
@@ -54,8 +55,18 @@ class Database:
         self._changed = threading.Condition()  # guards the two below
         self._waiting: deque[tuple[Write, Done]] = deque()
         self._closed = False
+        self._create()
         with self.reading() as connection:
             self._upgrade(connection, versions)
+
+    def _create(self) -> None:
+        """Make the file, if it is not there, with its mode: what others write to each other is not for everybody."""
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise DatabaseError(f"cannot make the database {self.path}: {error.strerror}") from error
 
     def _upgrade(self, connection: sqlite3.Connection, versions: Sequence[str]) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]

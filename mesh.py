@@ -7,7 +7,6 @@ has one thread here, which connects, reads the link for as long as it stands, an
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +15,7 @@ from functools import partial
 
 import socp
 from addresses import Address
+from backoff import Backoff
 from crypto.keys import PublicKey
 from directory import Directory
 from handshake import Connector, HandshakeRefused
@@ -24,7 +24,6 @@ from link import Link
 from membership import Membership, check_announce, newest, read_membership
 from origin import check_origin
 from routing import Change, RoutingTable, SeenCache
-from settings import Timers
 from socp import (
     CTRL_CLOSE,
     HEARTBEAT,
@@ -53,24 +52,6 @@ class Peer:
     def id(self) -> str:
         """Its identifier."""
         return self.key.id
-
-
-class Backoff:
-    """The waits between attempts (section 6.1): doubling, and never quite the same for two who failed together."""
-
-    def __init__(self, timers: Timers) -> None:
-        self._timers = timers
-        self._next = timers.retry_first
-
-    def reset(self) -> None:
-        """Begin again with the shortest wait, after a success."""
-        self._next = self._timers.retry_first
-
-    def next(self) -> float:
-        """Return the seconds to wait now."""
-        wait = self._next
-        self._next = min(self._next * 2, self._timers.retry_most)
-        return wait * random.uniform(0.8, 1.2)  # noqa: S311 - spread, not secrecy
 
 
 class Mesh:
@@ -147,7 +128,7 @@ class Mesh:
     # --- introducers --------------------------------------------------------------------------------------------
 
     def _keep_joined(self, address: Address) -> None:
-        backoff = Backoff(self._timers)
+        backoff = Backoff(self._timers.retry_first, self._timers.retry_most)
         said = ""
         while not self._host.stopping.is_set():
             connector = Connector(
@@ -296,7 +277,7 @@ class Mesh:
             self._host.threads.start(f"dial {server_id}", partial(self._keep_linked, server_id))
 
     def _keep_linked(self, server_id: str) -> None:
-        backoff = Backoff(self._timers)
+        backoff = Backoff(self._timers.retry_first, self._timers.retry_most)
         while (membership := self._my_turn_to_dial(server_id)) is not None:
             shown = [entry.to_wire() for entry in self._own_valid()[:_MEMBERSHIPS_SHOWN]]
             connector = Connector(

@@ -119,7 +119,7 @@ class Presence:
             self._news.update(change.left)
             self._changed.notify()
         for link in change.displaced:
-            self._host.close(link, "attached elsewhere")
+            self._host.close(link, socp.ATTACHED_ELSEWHERE)
 
     # --- gossip -------------------------------------------------------------------------------------------------
 

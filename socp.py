@@ -66,6 +66,9 @@ SERVER_BUSY: Final = "SERVER_BUSY"
 EVERYONE: Final = "*"
 PUBLIC: Final = "public"
 
+# The reason of a CTRL_CLOSE after which a client does not connect again by itself (section 7)
+ATTACHED_ELSEWHERE: Final = "attached elsewhere"
+
 # What a client's signed caps can say (section 5.1)
 CAP_PRESENCE: Final = "presence"
 

@@ -1,19 +1,18 @@
-"""What of a server's mesh needs no network: see e2e/test_server_rules.py and e2e/test_network.py for the rest."""
+"""The waits between attempts to connect."""
 
 from __future__ import annotations
 
 import unittest
 
-from mesh import Backoff
-from settings import Timers
+from backoff import Backoff
 
 
 class BackoffTest(unittest.TestCase):
-    """The waits between attempts."""
+    """Backoff."""
 
     def test_doubles(self) -> None:
-        """Waits double from 1 s to 60 s, each within 20 % of that, and begin again after a success."""
-        backoff = Backoff(Timers())
+        """Waits double from the first to the longest, each within 20 % of that, and begin again after a success."""
+        backoff = Backoff(1, 60)
         for _ in range(2):
             for expected in (1, 2, 4, 8, 16, 32, 60, 60, 60):
                 wait = backoff.next()
@@ -23,5 +22,5 @@ class BackoffTest(unittest.TestCase):
 
     def test_spread(self) -> None:
         """Two that fail together do not try again together."""
-        one, other = Backoff(Timers()), Backoff(Timers())
+        one, other = Backoff(1, 60), Backoff(1, 60)
         self.assertNotEqual([one.next() for _ in range(5)], [other.next() for _ in range(5)])

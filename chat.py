@@ -1,8 +1,9 @@
 """A client without a terminal: attach, ask, send and receive; events come out. A bot is built on this alone.
 
-Three kinds of threads run here. The reader takes the server's frames, and answers questions that wait for them. The
-teller does what takes time or asks questions itself (opening messages, calling `on_event`), one thing after the
-other, so that `on_event` may call every method of Chat. Each file has a thread of its own (see transfers.py).
+Four kinds of threads run here. The connection's takes the server's frames, answers questions that wait for them, and
+connects again. The outbox's sends messages. The teller's does what takes time or asks questions itself (opening
+messages, calling `on_event`), one thing after the other, so that `on_event` may call every method of Chat. Each file
+has a thread of its own (see transfers.py).
 """
 
 from __future__ import annotations
@@ -13,23 +14,25 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import memory
+import outbox
 import socp
 from addresses import Address
+from connection import Connection, Watcher
 from contacts import Contact, Contacts, Listed
 from crypto.encoding import encode_base64url
-from crypto.keys import KeyPair, PublicKey
+from crypto.keys import KeyPair
 from crypto.sealing import SEAL_MOST, message_label, seal
 from crypto.signing import BROADCAST, MESSAGE, KeySigner, Purpose, message_reference, sign_content
-from errors import AttachRefused, ChatError, NoAnswer, NotConnected, ServerChanged, TextRefused
-from events import Disconnected, Event, Notice, PresenceChanged
-from framing import FROM_SERVER, decode_frame, encode_frame
-from handshake import Connector, HandshakeRefused
-from host import shake_hands
+from database import Database, DatabaseError
+from errors import ChatError, NoAnswer, TextRefused
+from events import Connected, Disconnected, Event, Notice, PresenceChanged
+from framing import decode_frame
 from inbox import Inbox
-from link import Link, Sent
+from memory import Concluded, Shown
 from origin import check_origin
 from outbox import Outbox
-from profiles import Profile
+from profiles import Profile, ProfileError
 from questions import Questions
 from sending import Owner
 from settings import Settings
@@ -37,21 +40,20 @@ from socp import Envelope, ProtocolError
 from teller import Teller
 from threads import Alarms, Deadline, Threads
 from transfers import Transfers
-from transport import connect_transport
 from users import read_user
 
 log = logging.getLogger("socp.chat")
 
-CLIENT = "socp-cli/1.0"
+_SCHEMA = outbox.SCHEMA + memory.SCHEMA
 _LIST_PAGE = 500
 _LISTED_MOST = 100_000  # a server that lists without end must not fill the memory
 
 
 class Chat:
-    """One user's connection to one server.
+    """One user's connection to the network.
 
     Args:
-        profile: whose key, pins and names are used.
+        profile: whose key, pins and names are used, and where messages are kept that are not confirmed yet.
         on_event: called with each event, one after the other, in a thread of Chat's.
         password: of the profile's key; or a function that asks for it and is told whether it is a new one.
         caps: what the server may send besides; see PROTOCOL.md section 5.1.
@@ -60,6 +62,7 @@ class Chat:
 
     Raises:
         KeyFileError: the profile's key cannot be used.
+        ProfileError: its database cannot be used.
     """
 
     def __init__(
@@ -74,30 +77,60 @@ class Chat:
     ) -> None:
         self._settings = settings if settings is not None else Settings()
         self._timers = self._settings.timers
-        self._profile = profile
         self._on_event = on_event
         self._pair: KeyPair = profile.key_pair(password)
         self._signer = KeySigner(self._pair)
-        self._caps = list(caps)
         self.user_id = self._pair.id
+        self.profile_name = profile.name
         self._threads = Threads()
         self._alarms = Alarms()
-        self._link: Link | None = None
-        self._server: PublicKey | None = None
         self._leaving = False
-        self._gone = threading.Event()
-        self._questions = Questions(self._note_question)
-        self._teller = Teller(self._threads, self._settings.limits.inbox, self._questions.pending)
         self._settled = threading.Condition()  # guards _last_ts; told when less is outstanding
         self._last_ts = 0
-        self.contacts = Contacts(profile, self._ask_contact, self.users, lambda text: self._emit(Notice(text)))
-        self._outbox = Outbox(self.contacts.get, self._emit, self._note_settled)
-        self._inbox = Inbox(
-            self._pair, self._settings.limits, name_of=self.contacts.name_of, show=on_event, send=self._send
+        watcher = Watcher(self._take, self._note_up, self._note_down, lambda text: self._emit(Notice(text)))
+        self._connection = Connection(
+            self._signer,
+            caps,
+            profile,
+            settings=self._settings,
+            alarms=self._alarms,
+            threads=self._threads,
+            watcher=watcher,
         )
-        owner = Owner(self._pair, self._settings, self._threads, self._send, self._emit, self._note_settled)
+        self._questions = Questions(self._note_question)
+        self._teller = Teller(self._threads, self._settings.limits.inbox, self._questions.pending)
+        self.contacts = Contacts(profile, self._ask_contact, self.users, lambda text: self._emit(Notice(text)))
+        self._open_database(profile.path / "messages.sqlite3")
+        owner = Owner(self._pair, self._settings, self._threads, self._connection.send, self._emit, self._note_settled)
         self._transfers = Transfers(owner, downloads)
         self._alarms.start()
+        self._threads.start("outbox", self._outbox.run)
+
+    def _open_database(self, path: Path) -> None:
+        try:
+            self._database = Database(path, (_SCHEMA,), self._timers.disk_retry)
+            self._outbox = Outbox(
+                self._database,
+                self._pair.public.text,
+                self._settings,
+                contact=self.contacts.get,
+                send=self._connection.send,
+                emit=self._emit,
+                settled=self._note_settled,
+            )
+            self._inbox = Inbox(
+                self._pair,
+                self._settings.limits,
+                Shown(self._database, self._settings.limits),
+                name_of=self.contacts.name_of,
+                show=self._on_event,
+                send=self._connection.send,
+            )
+            self._concluded = Concluded(self._database, self._settings.limits)
+            self._database.start()
+        except DatabaseError as error:
+            self._teller.stop()
+            raise ProfileError(str(error)) from error
 
     def __enter__(self) -> Chat:
         return self
@@ -105,19 +138,16 @@ class Chat:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- the link -----------------------------------------------------------------------------------------------
+    # --- the connection -----------------------------------------------------------------------------------------
 
-    def attach(
-        self,
-        address: Address,
-        *,
-        trusted: str = "",
-        said_hello: Callable[[], None] = lambda: None,
-    ) -> None:
+    def attach(self, *addresses: Address, trusted: str = "", said_hello: Callable[[], None] = lambda: None) -> None:
         """Connect to a server and prove who we are (PROTOCOL.md section 5.1).
 
+        From then on a connection that is lost comes back by itself, to this server or another of those named; it does
+        not when the user has attached elsewhere.
+
         Args:
-            address: where the server is.
+            addresses: where servers are; the first is taken that can be reached.
             trusted: the id of a server to go on with, though another one is pinned.
             said_hello: called when USER_HELLO has been sent.
 
@@ -127,99 +157,44 @@ class Chat:
             AttachRefused: the server refused us, or broke the protocol.
             ProfileError: its pin cannot be written.
         """
-        try:
-            transport = connect_transport(address, self._timers.connect)
-        except OSError as error:
-            raise NotConnected(f"cannot reach a server at {address}: {error.strerror or error}") from error
-        link = Link(
-            transport,
-            FROM_SERVER,
-            settings=self._settings,
-            alarms=self._alarms,
-            threads=self._threads,
-            name="server",
-        )
-        link.expect_handshake(self._timers.handshake)
-        name = self._profile.display_name
-        connector = Connector(
-            self._signer,
-            socp.USER_HELLO,
-            {"client": CLIENT, "meta": {"display_name": name} if name else {}, "caps": self._caps},
-            partial(self._check_pin, address, trusted),
-            socp.EVERYONE,
-            self._settings.limits.clock_skew,
-        )
-        try:
-            shake_hands(link, connector, said_hello)
-        except (HandshakeRefused, ProtocolError) as error:
-            raise AttachRefused(error.code, error.detail) from error
-        finally:
-            if connector.welcome is None:
-                link.abort()
-                link.end()
-        link.handshake_done(FROM_SERVER)
-        self._server = connector.acceptor
-        self._gone.clear()
-        self._link = link
-        self._threads.start("reader", partial(self._read, link))
-        self._beat()
-        if self._profile.pin(address) != self.server_id:
-            # Only now: whoever shows somebody's public key has not proved before the end to be its owner.
-            self._profile.set_pin(address, self.server_id)
-            self._emit(Notice(f"the server at {address} is {self.server_id}; pinned in this profile"))
-
-    def _check_pin(self, address: Address, trusted: str, found: PublicKey) -> None:
-        pinned = self._profile.pin(address)
-        if pinned is not None and found.id not in (pinned, trusted):
-            raise ServerChanged(str(address), pinned, found.id)
+        self._connection.open(addresses, trusted, said_hello)
 
     @property
     def server_id(self) -> str:
         """The id of the server we are attached to, or the empty string."""
-        return self._server.id if self._server is not None else ""
+        server = self._connection.server
+        return server.id if server is not None else ""
 
-    def _beat(self) -> None:
-        link = self._link
-        if link is not None and not link.closing:
-            link.send(self._frame(socp.HEARTBEAT, socp.EVERYONE, {}))
-            self._alarms.after(self._timers.heartbeat, self._beat)
+    def _note_up(self, address: Address, again: bool) -> None:
+        if again:
+            self._emit(Connected(str(address), self.server_id))
+        self._outbox.connected()
 
-    def _read(self, link: Link) -> None:
-        reason = "the server closed the connection"
-        try:
-            for frame in link.frames():
-                said = self._take(frame)
-                if said is not None:
-                    reason = said
-        except ProtocolError as error:
-            reason = f"the server broke the protocol: {error}"
-        finally:
-            link.finish()
-            link.end()
-            self._transfers.disconnected()
-            self._questions.give_up(reason)
-            if not self._leaving:
-                self._emit(Disconnected(reason))
-            self._gone.set()
-            self._note_settled()
+    def _note_down(self, reason: str, final: bool) -> None:
+        self._outbox.disconnected()
+        self._transfers.disconnected()
+        self._questions.give_up(reason)
+        if not self._leaving:
+            self._emit(Disconnected(reason, final))
+        self._note_settled()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until the connection is gone; False when that took longer."""
-        return self._gone.wait(seconds)
+        """Wait until the connection is gone for good; False when that took longer."""
+        return self._connection.ended.wait(seconds)
 
     def close(self) -> None:
-        """Say goodbye to the server, and end every thread. Harmless when repeated."""
+        """Say goodbye to the server, and end every thread; what is not confirmed is kept. Harmless when repeated."""
         self._leaving = True
         deadline = Deadline(self._timers.stop)
         self._transfers.stop()
         with self._settled:  # what ends in the middle still tells its other end so
             self._settled.wait_for(lambda: not self._transfers.active, deadline.left() / 2)
-        if self._link is not None:
-            self._link.finish(self._frame(socp.CTRL_CLOSE, socp.EVERYONE, {"reason": "leaving"}))
-            self._gone.wait(deadline.left())
+        self._outbox.stop()
+        self._connection.close(deadline)
         self._teller.stop()
         if left := self._threads.join(deadline):
             log.warning("threads that did not end in time: %s", ", ".join(left))
+        self._database.close(deadline)
         self._alarms.stop()
 
     # --- what is asked of us ------------------------------------------------------------------------------------
@@ -255,6 +230,9 @@ class Chat:
     def tell(self, to: str, text: str) -> str:
         """Send a direct message, sealed for its recipient alone.
 
+        It is on the disk when this returns, and sent until it is known what became of it: also when there is no
+        connection now, and by the next process that uses this profile.
+
         Args:
             to: as Contacts.find takes it.
             text: at most 28,544 bytes of UTF-8.
@@ -269,8 +247,9 @@ class Chat:
         recipient = self.contacts.get(self.contacts.find(to))
         user_id = recipient.user.user_id
         sealed = seal(recipient.key, plain, message_label(self.user_id, user_id))
-        payload = {"ciphertext": encode_base64url(sealed), "sender_pub": self._pair.public.text}
-        return self._send_signed(socp.MSG_DIRECT, user_id, payload, MESSAGE)
+        ciphertext = encode_base64url(sealed)
+        ts, content_sig = self._sign({"ciphertext": ciphertext, "to": user_id}, MESSAGE)
+        return self._outbox.add(user_id, ts, ciphertext, content_sig)
 
     def tell_all(self, text: str) -> str:
         """Send a broadcast: signed, and readable by everyone, servers included.
@@ -285,8 +264,16 @@ class Chat:
             ChatError: it was not sent; says why.
         """
         _encode(text, socp.BROADCAST_MOST, "a broadcast")
-        payload = {"text": text, "sender_pub": self._pair.public.text}
-        return self._send_signed(socp.MSG_PUBLIC_CHANNEL, socp.PUBLIC, payload, BROADCAST)
+        ts, content_sig = self._sign({"text": text}, BROADCAST)
+        msg_ref = message_reference(content_sig)
+        self._outbox.add_broadcast(msg_ref)
+        payload: dict[str, object] = {
+            "text": text,
+            "sender_pub": self._pair.public.text,
+            "content_sig": content_sig,
+        }
+        self._connection.send(socp.MSG_PUBLIC_CHANNEL, socp.PUBLIC, payload, ts)
+        return msg_ref
 
     def send_file(self, to: str, path: Path) -> str:
         """Send a file, in a thread of its own; events tell how it goes.
@@ -306,18 +293,23 @@ class Chat:
 
     @property
     def outstanding(self) -> int:
-        """How many messages wait for their receipts, and transfers are under way in either direction."""
+        """How many messages nobody has taken charge of, and transfers are under way in either direction."""
         return len(self._outbox) + self._transfers.active
 
     @property
-    def unconfirmed(self) -> int:
-        """How many messages and files of ours their recipients have not confirmed."""
-        return len(self._outbox) + self._transfers.sending
+    def undelivered(self) -> int:
+        """How many messages of ours their recipients have not confirmed; they outlive this process."""
+        return self._outbox.unconfirmed
+
+    @property
+    def unsent_files(self) -> int:
+        """How many files of ours their recipients have not confirmed; they do not."""
+        return self._transfers.sending
 
     @property
     def lost(self) -> bool:
-        """Whether the connection is gone, and not by `close`."""
-        return self._gone.is_set() and not self._leaving
+        """Whether the connection is gone for good, and not by `close`."""
+        return self._connection.ended.is_set() and not self._leaving
 
     def wait_settled(self, seconds: float) -> bool:
         """Wait until nothing is outstanding and every event has been handled; False when that took longer."""
@@ -325,13 +317,13 @@ class Chat:
         while True:
             with self._settled:
                 if not self._settled.wait_for(
-                    lambda: not self.outstanding or self._gone.is_set(),
+                    lambda: not self.outstanding or self._connection.ended.is_set(),
                     deadline.left(),
                 ):
                     return False
             if not self._teller.wait_idle(deadline.left()):
                 return False
-            if not self.outstanding or self._gone.is_set():
+            if not self.outstanding or self._connection.ended.is_set():
                 return not self.outstanding
 
     def tell_when_settled(self, seconds: float, told: Callable[[bool], None]) -> None:
@@ -339,52 +331,17 @@ class Chat:
         if not self._threads.start("settling", lambda: told(self.wait_settled(seconds))):
             told(False)
 
-    def _send_signed(self, frame_type: str, to: str, payload: dict[str, str], purpose: Purpose) -> str:
+    def _sign(self, values: dict[str, object], purpose: Purpose) -> tuple[int, str]:
+        """Sign what we say now; return its time, Unix ms, and the signature."""
         with self._settled:
             # No two of a sender's messages have the same time: their order is the order they were sent in.
             self._last_ts = ts = max(socp.now_ms(), self._last_ts + 1)
-        values = {**payload, "from": self.user_id, "to": to, "ts": ts}
-        content_sig = sign_content(self._signer, purpose, values)
-        msg_ref = message_reference(content_sig)
-        if purpose is MESSAGE:
-            self._outbox.add(msg_ref, to)
-        else:
-            self._outbox.add_broadcast(msg_ref)
-        try:
-            self._send(frame_type, to, {**payload, "content_sig": content_sig}, ts)
-        except ChatError:
-            self._outbox.forget(msg_ref)
-            raise
-        return msg_ref
-
-    def _send(
-        self, frame_type: str, to: str, payload: dict[str, object] | dict[str, str], ts: int | None = None
-    ) -> None:
-        """Send a frame of ours, waiting while the server takes no more.
-
-        Raises:
-            NotConnected: it cannot be sent.
-        """
-        link = self._link
-        if link is None or link.closing:
-            raise NotConnected("not connected to a server")
-        frame = self._frame(frame_type, to, payload, ts)
-        while (sent := link.send(frame)) is Sent.FULL:
-            if not link.wait_until_drained(self._timers.silence):
-                raise NotConnected("the server takes nothing any more")
-        if sent is Sent.CLOSED:
-            raise NotConnected("not connected to a server any more")
-
-    def _frame(
-        self, frame_type: str, to: str, payload: dict[str, object] | dict[str, str], ts: int | None = None
-    ) -> bytes:
-        ts = socp.now_ms() if ts is None else ts
-        return encode_frame(socp.make_envelope(frame_type, self.user_id, to, ts, payload))
+        return ts, sign_content(self._signer, purpose, {**values, "from": self.user_id, "ts": ts})
 
     # --- questions ----------------------------------------------------------------------------------------------
 
     def _ask(self, frame_type: str, payload: dict[str, object], expects: str, about: str = "") -> Envelope:
-        send = partial(self._send, frame_type, self.server_id, payload)
+        send = partial(self._connection.send, frame_type, self.server_id or socp.EVERYONE, payload)
         return self._questions.ask(send, expects, about, self._timers.request)
 
     def _ask_contact(self, user_id: str) -> Contact:
@@ -400,7 +357,7 @@ class Chat:
     # --- what the server sends ----------------------------------------------------------------------------------
 
     def _take(self, frame: bytes) -> str | None:
-        """Take one frame, in the reader's thread; what is wrong with it is logged, and harms nothing.
+        """Take one frame, in the connection's thread; what is wrong with it is logged, and harms nothing.
 
         Returns:
             Why the server closes, if it says so.
@@ -419,13 +376,14 @@ class Chat:
             return None
 
     def _sort(self, envelope: Envelope) -> str | None:
-        assert self._server is not None
-        if envelope.sender != self._server.id:
+        server = self._connection.server
+        assert server is not None
+        if envelope.sender != server.id:
             self._sort_users(envelope)
             return None
         if envelope.to not in (self.user_id, socp.EVERYONE):
             raise ProtocolError(socp.NOT_ALLOWED, "a frame for somebody else")
-        check_origin(envelope, self._server)
+        check_origin(envelope, server)
         payload = envelope.payload
         if envelope.type == socp.USER_DELIVER:
             self._teller.give(partial(self._inbox.take_message, envelope), len(envelope.raw))
@@ -434,8 +392,7 @@ class Chat:
         elif envelope.type == socp.USER_KEY:
             self._questions.answer(envelope, payload["user_id"])
         elif envelope.type == socp.HEARTBEAT and payload.get("probe"):
-            assert self._link is not None
-            self._link.send(self._frame(socp.HEARTBEAT, envelope.sender, {}))
+            self._connection.answer_probe(server.id)
         elif envelope.type == socp.ERROR:
             self._take_error(envelope)
         elif envelope.type == socp.ACK and payload.get("status") == "stored":
@@ -444,9 +401,7 @@ class Chat:
             joined = tuple(entry["user_id"] for entry in payload["joined"] if socp.is_id(entry.get("user_id")))
             self._emit(PresenceChanged(joined, tuple(filter(socp.is_id, payload["left"]))))
         elif envelope.type == socp.CTRL_CLOSE:
-            assert self._link is not None
-            self._link.finish()
-            return f"the server says: {payload['reason']}"
+            return str(payload["reason"])
         return None
 
     def _sort_users(self, envelope: Envelope) -> None:

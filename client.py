@@ -13,11 +13,11 @@ import selectors
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import socp
 from addresses import Address, AddressError, read_address
 from chat import Chat
 from console import complain, say, speak_utf8, start_logging
@@ -25,6 +25,7 @@ from crypto.keys import KeyFileError, WrongPassword
 from downloads import safe_name
 from errors import AttachRefused, ChatError, NotConnected, NotShown, ServerChanged
 from events import (
+    Connected,
     Delivered,
     Disconnected,
     Event,
@@ -35,7 +36,9 @@ from events import (
     Message,
     Notice,
     PublicMessage,
+    Sent,
     Stored,
+    Unconfirmed,
 )
 from profiles import DEFAULT_PROFILE, Profile, ProfileError, open_profile
 from programs import StartError, prepare_process, run_program
@@ -53,6 +56,14 @@ _HELP = """\
 /help                     this
 /quit                     leave
 A <user> is an id, a beginning of one (4 characters or more), or a display name ("in quotes" if it has spaces)."""
+
+
+_FATES: dict[type, str] = {
+    Sent: "sent",
+    Stored: "stored until the user is back",
+    Delivered: "delivered",
+    Unconfirmed: "not confirmed after 7 days",
+}
 
 
 class Told(BaseException):
@@ -137,6 +148,7 @@ class Terminal:
         self._lines = Lines()
         self._chat: Chat | None = None
         self._failures = 0
+        self._introduced = threading.Event()  # what happens is shown below the lines that say who is here
 
     def run(self) -> int:
         """Run the client from its first question to its end; returns the exit code.
@@ -145,15 +157,15 @@ class Terminal:
             StartError: it could not begin.
         """
         try:
-            address: Address = self._arguments.server or self._ask_address()
+            addresses: list[Address] = self._arguments.server or [self._ask_address()]
             with open_profile(self._arguments.profile, self._arguments.data_dir) as profile:
-                return self._run_with(profile, address)
+                return self._run_with(profile, addresses)
         except ProfileError as error:
             raise StartError(str(error)) from error
         finally:
             self._lines.close()
 
-    def _run_with(self, profile: Profile, address: Address) -> int:
+    def _run_with(self, profile: Profile, addresses: list[Address]) -> int:
         if self._arguments.profile is None and profile.name != DEFAULT_PROFILE:
             say(f"[Profile] {DEFAULT_PROFILE} is in use by another client; this one is {profile.name}")
         if self._arguments.name is not None:
@@ -173,7 +185,10 @@ class Terminal:
         self._chat = chat
         try:
             try:
-                self._attach(chat, address)
+                try:
+                    self._attach(chat, addresses)
+                finally:
+                    self._introduced.set()
                 return self._converse(chat)
             except Told as told:
                 return int(told.args[0])
@@ -218,17 +233,17 @@ class Terminal:
             raise StartError("the password is not text in UTF-8") from error
         return password
 
-    def _attach(self, chat: Chat, address: Address) -> None:
+    def _attach(self, chat: Chat, addresses: list[Address]) -> None:
         trusted = self._arguments.trust_server or ""
         said_hello = partial(say, "[Hello] Sent USER_HELLO (pubkey attached)")
         try:
             try:
-                chat.attach(address, trusted=trusted, said_hello=said_hello)
+                chat.attach(*addresses, trusted=trusted, said_hello=said_hello)
             except ServerChanged as error:
                 # Asked now, with the connection closed: a server does not wait for a person in mid-handshake.
                 if not self._trust(error):
                     raise
-                chat.attach(address, trusted=error.found, said_hello=said_hello)
+                chat.attach(*addresses, trusted=error.found, said_hello=said_hello)
         except ServerChanged as error:
             raise StartError(
                 f"refused: {error}. Somebody may be in the middle. If you know that it was replaced, go on with "
@@ -237,6 +252,8 @@ class Terminal:
         except (AttachRefused, NotConnected) as error:
             raise StartError(str(error)) from error
         say(f"[Me] user_id = {chat.user_id}")
+        if chat.undelivered:
+            say(f"[Note] {chat.undelivered} message(s) of before are not confirmed yet; they are sent again")
 
     def _trust(self, error: ServerChanged) -> bool:
         if not self._lines.is_terminal:
@@ -268,9 +285,11 @@ class Terminal:
                 self._do(chat, commands.get(word), word, rest.lstrip())
         except InterruptedError:
             return LOST_CONNECTION if chat.lost else 1
-        if not self._wait_settled(chat) and chat.unconfirmed and not chat.lost:
-            self._complain(f"{chat.unconfirmed} message(s) or file(s) were not confirmed in time")
-        return LOST_CONNECTION if chat.lost else min(self._failures, 1)
+        attached = bool(chat.server_id)
+        if not self._wait_settled(chat) and not chat.lost:
+            self._say_unfinished(chat, self._complain, "in time")
+            attached = bool(chat.server_id)
+        return LOST_CONNECTION if chat.lost or not attached else min(self._failures, 1)
 
     def _next_line(self) -> str | None:
         while True:
@@ -309,9 +328,17 @@ class Terminal:
         say(f"[Error] {text}")
 
     def _leave(self, chat: Chat) -> int:
-        if chat.unconfirmed:
-            say(f"[Note] {chat.unconfirmed} message(s) or file(s) were not confirmed yet")
+        self._say_unfinished(chat, lambda text: say(f"[Note] {text}"), "yet")
         return LOST_CONNECTION if chat.lost else 0
+
+    def _say_unfinished(self, chat: Chat, say_it: Callable[[str], None], when: str) -> None:
+        if chat.undelivered:
+            say_it(
+                f"{chat.undelivered} message(s) were not confirmed {when}; they are kept in the profile "
+                f"{chat.profile_name}, and sent again when it is used next"
+            )
+        if chat.unsent_files:
+            say_it(f"{chat.unsent_files} file(s) were not confirmed {when}")
 
     def _list(self, chat: Chat, _rest: str) -> None:
         users = chat.users()
@@ -349,6 +376,7 @@ class Terminal:
 
     def _show(self, event: Event) -> None:
         """Print an event; runs in Chat's thread for that."""
+        self._introduced.wait()
         try:
             self._print(event)
         except BrokenPipeError as error:
@@ -361,14 +389,15 @@ class Terminal:
             say(f"[DM from {self._chat.contacts.label(event.sender, event.name)}] {event.text}")
         elif isinstance(event, PublicMessage):
             say(f"[All] {self._chat.contacts.label(event.sender, event.name)}: {event.text}")
-        elif isinstance(event, Delivered):
-            say(f"[DM to {self._label(event.to)}] delivered")
-        elif isinstance(event, Stored):
-            say(f"[DM to {self._label(event.to)}] stored until the user is back")
+        elif isinstance(event, Sent | Delivered | Stored | Unconfirmed):
+            self._failures += isinstance(event, Unconfirmed)
+            say(f"[DM to {self._label(event.to)}] {_FATES[type(event)]} (#{event.number})")
         elif isinstance(event, Failed):
             self._failures += 1
-            where = "All" if event.to == socp.PUBLIC else f"DM to {self._label(event.to)}"
-            say(f"[{where}] failed: {event.code}: {event.reason}")
+            if event.number is None:
+                say(f"[All] failed: {event.code}: {event.reason}")
+            else:
+                say(f"[DM to {self._label(event.to)}] failed: {event.code}: {event.reason} (#{event.number})")
         elif isinstance(event, FileStarted):
             doing = "receiving" if event.incoming else "sending"
             say(f"{self._file(event)} {doing} {safe_name(event.name)} ({event.size:,} bytes)")
@@ -382,7 +411,10 @@ class Terminal:
             say(f"[Note] {event.text}")
         elif isinstance(event, Disconnected):
             say(f"[Server] connection lost: {event.reason}")
-            self._lines.wake()
+            if event.final:
+                self._lines.wake()
+        elif isinstance(event, Connected):
+            say(f"[Server] connected again: {event.address} ({event.server_id})")
 
     def _label(self, user_id: str) -> str:
         assert self._chat is not None
@@ -415,7 +447,13 @@ def _server_argument(text: str) -> Address:
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Chat through a SOCP server.", allow_abbrev=False)
-    parser.add_argument("--server", type=_server_argument, metavar="HOST:PORT", help="asked for if not given")
+    parser.add_argument(
+        "--server",
+        type=_server_argument,
+        action="append",
+        metavar="HOST:PORT",
+        help="asked for if not given; may be repeated, for others to go to when the first is gone",
+    )
     parser.add_argument("--profile", metavar="NAME", help="whose key and pins to use (default: the next free default)")
     parser.add_argument(
         "--data-dir", type=Path, metavar="DIR", help="where profiles are kept (default: $XDG_DATA_HOME/socp/profiles)"
@@ -439,7 +477,7 @@ def _raise_told(code: int, *_: object) -> None:
 
 
 def main(argv: Sequence[str] | None = None, settings: Settings | None = None) -> int:
-    """Run a client; returns the exit code: 0, 1 if something failed, 3 if the connection was lost."""
+    """Run a client; returns the exit code: 0, 1 if something failed, 3 if the connection was lost for good."""
     arguments = _arguments(argv)
     speak_utf8()
     start_logging("WARNING")

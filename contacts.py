@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import socp
 from crypto.keys import PublicKey
-from errors import ChatError, NameTaken, UserAmbiguous, UserUnknown
+from errors import ChatError, NameTaken, NotConnected, UserAmbiguous, UserUnknown
 from names import name_key, plain_name
 from profiles import Profile, ProfileError
 from users import User
@@ -133,7 +133,10 @@ class Contacts:
         """
         if socp.is_id(called.lower()):
             return called.lower()
-        online = self._listing()
+        try:
+            online = self._listing()
+        except NotConnected:
+            return self._find_offline(called)
         if _BEGINNING.fullmatch(called.lower()):
             return _only(called, self._beginning_with(called.lower(), online), "nobody known has an id that begins so")
         named = {entry.user_id for entry in online if entry.name and name_key(entry.name) == name_key(called)}
@@ -141,6 +144,16 @@ class Contacts:
         if bound is not None:
             return self._bound(called, bound, named)
         return self._bind(called, _only(called, named, "nobody online is called so; /list shows who is there"))
+
+    def _find_offline(self, called: str) -> str:
+        """Return the id of a user met before, whom a message can be written to while there is no server to ask."""
+        if _BEGINNING.fullmatch(called.lower()):
+            meant = self._beginning_with(called.lower(), ())
+            return _only(called, meant, "nobody met before has an id that begins so, and there is no connection now")
+        bound = self._profile.bound_to(called)
+        if bound is None:
+            raise UserUnknown(f"{called}: nobody in this profile is called so, and there is no connection now")
+        return bound
 
     def _beginning_with(self, beginning: str, online: Iterable[Listed]) -> set[str]:
         known = {entry.user_id for entry in online} | self._profile.bound_ids()

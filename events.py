@@ -34,19 +34,36 @@ class PublicMessage:
 
 
 @dataclass(frozen=True)
-class Delivered:
-    """The recipient has signed that a message of ours was shown to it."""
+class Sent:
+    """A message of ours was written down, and is sent until it is known what became of it.
+
+    Attributes:
+        msg_ref: what servers and later events call it.
+        to: the recipient's id.
+        number: what people call it: the next of this profile.
+    """
 
     msg_ref: str
     to: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """The recipient has signed that a message of ours was shown to it; the fields are those of Sent."""
+
+    msg_ref: str
+    to: str
+    number: int
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A server keeps a message of ours until its recipient comes back."""
+    """A server keeps a message of ours until its recipient comes back; the fields are those of Sent."""
 
     msg_ref: str
     to: str
+    number: int
 
 
 @dataclass(frozen=True)
@@ -55,14 +72,28 @@ class Failed:
 
     Attributes:
         to: the recipient's id; "public" for a broadcast.
-        code: an error code of PROTOCOL.md section 13.
+        code: an error code of PROTOCOL.md section 13, or "failed" if the recipient says so.
         reason: for people.
+        number: see Sent; None for a broadcast.
     """
 
     msg_ref: str
     to: str
     code: str
     reason: str
+    number: int | None = None
+
+
+@dataclass(frozen=True)
+class Unconfirmed:
+    """A message of ours was stored, and no server keeps it any longer; whether it was shown is not known.
+
+    The fields are those of Sent.
+    """
+
+    msg_ref: str
+    to: str
+    number: int
 
 
 @dataclass(frozen=True)
@@ -126,21 +157,38 @@ class Notice:
 
 @dataclass(frozen=True)
 class Disconnected:
-    """The connection to the server is gone, and was not closed by us."""
+    """The connection to the server is gone, and was not closed by us.
+
+    Attributes:
+        reason: for people.
+        final: whether that is the end; if not, the client connects again by itself, and says Connected then.
+    """
 
     reason: str
+    final: bool
+
+
+@dataclass(frozen=True)
+class Connected:
+    """There is a connection again: to the server `server_id` at `address`."""
+
+    address: str
+    server_id: str
 
 
 Event = (
     Message
     | PublicMessage
+    | Sent
     | Delivered
     | Stored
     | Failed
+    | Unconfirmed
     | FileStarted
     | FileDone
     | FileFailed
     | PresenceChanged
     | Notice
     | Disconnected
+    | Connected
 )

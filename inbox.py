@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable
 
 import socp
+from connection import Send
 from crypto.encoding import EncodingError, decode_base64url
 from crypto.keys import KeyPair, PublicKey
 from crypto.sealing import OpenError, message_label, open_sealed
 from crypto.signing import MESSAGE, RECEIPT, KeySigner, message_reference, sign_content, verify_content
+from database import DatabaseError
 from errors import ChatError, NotShown
-from events import Event, Message, PublicMessage
+from events import Event, Message, Notice, PublicMessage
+from memory import Showing, Shown
 from messages import check_broadcast
 from origin import key_of
 from settings import Limits
@@ -22,24 +24,26 @@ log = logging.getLogger("socp.inbox")
 
 
 class Inbox:
-    """Direct messages and broadcasts for one user. One thread alone may call it: its memory has no lock.
+    """Direct messages and broadcasts for one user; one thread alone may call it.
 
     Args:
         pair: the user's key.
-        limits: ages, and how much is remembered.
+        limits: ages.
+        shown: remembers what was shown.
         name_of: returns the display name that a user has signed.
         show: shows an event; a message is confirmed when this has returned.
-        send: sends a frame of ours: type, to, payload, ts.
+        send: sends a frame of ours.
     """
 
     def __init__(
         self,
         pair: KeyPair,
         limits: Limits,
+        shown: Shown,
         *,
         name_of: Callable[[str], str],
         show: Callable[[Event], None],
-        send: Callable[[str, str, dict[str, object], int], None],
+        send: Send,
     ) -> None:
         self._pair = pair
         self._signer = KeySigner(pair)
@@ -47,7 +51,8 @@ class Inbox:
         self._name_of = name_of
         self._show = show
         self._send = send
-        self._shown: OrderedDict[str, None] = OrderedDict()
+        self._shown = shown
+        self._said_full = False
 
     def take_message(self, envelope: Envelope) -> None:
         """Take USER_DELIVER: show it once, and sign for it each time.
@@ -62,21 +67,43 @@ class Inbox:
         except ProtocolError:
             log.warning("a message whose key is not its sender's was passed over")
             return
-        if msg_ref not in self._shown:
-            text = self._open(envelope, key)
-            if text is None:
-                log.warning("a message from %s cannot be verified or opened", sender)
-                self._confirm(sender, msg_ref, "failed")
-                return
-            try:
-                self._show(Message(sender, self._name_of(sender), text, envelope.ts))
-            except NotShown:
-                raise
-            except ChatError as error:
-                # It was shown: what its reader could not do about it does not make that untrue.
-                log.warning("after a message from %s: %s", sender, error)
-            self._remember(msg_ref)
-        self._confirm(sender, msg_ref, "delivered")
+        showing = self._shown.of(msg_ref)
+        if showing is Showing.DONE:
+            self._confirm(sender, msg_ref, "delivered")
+            return
+        text = self._open(envelope, key) if showing is Showing.NEW else None
+        if text is None:
+            log.warning("a message from %s cannot be verified or opened, or may have been shown before", sender)
+            self._confirm(sender, msg_ref, "failed")
+        elif self._begin(msg_ref):
+            self._show_message(Message(sender, self._name_of(sender), text, envelope.ts), msg_ref)
+            self._confirm(sender, msg_ref, "delivered")
+
+    def _begin(self, msg_ref: str) -> bool:
+        """Write down that a message is about to be shown; without that it is not, and waits at the servers."""
+        try:
+            self._shown.begin(msg_ref)
+        except DatabaseError as error:
+            log.warning("a message waits, since it cannot be written down that it was shown: %s", error)
+            if not self._said_full:
+                self._said_full = True
+                self._show(
+                    Notice(f"{error}; messages are not shown until it can be written to, and wait at the servers")
+                )
+            return False
+        self._said_full = False
+        return True
+
+    def _show_message(self, message: Message, msg_ref: str) -> None:
+        try:
+            self._show(message)
+        except NotShown:
+            self._shown.undo(msg_ref)
+            raise
+        except ChatError as error:
+            # It was shown: what its reader could not do about it does not make that untrue.
+            log.warning("after a message from %s: %s", message.sender, error)
+        self._shown.done(msg_ref)
 
     def _open(self, envelope: Envelope, key: PublicKey) -> str | None:
         payload, sender = envelope.payload, envelope.payload["sender"]
@@ -101,18 +128,14 @@ class Inbox:
         """Take MSG_PUBLIC_CHANNEL: show it once."""
         msg_ref = message_reference(envelope.payload["content_sig"])
         fresh = abs(envelope.ts - socp.now_ms()) <= self._limits.clock_skew
-        if envelope.to != socp.PUBLIC or not fresh or msg_ref in self._shown or envelope.sender == self._pair.id:
+        known = self._shown.of(msg_ref) is not Showing.NEW
+        if envelope.to != socp.PUBLIC or not fresh or known or envelope.sender == self._pair.id:
             return
         try:
             check_broadcast(envelope)
         except ProtocolError as error:
             log.warning("a broadcast was passed over: %s", error)
             return
-        self._remember(msg_ref)
+        self._shown.done(msg_ref)
         name = self._name_of(envelope.sender)
         self._show(PublicMessage(envelope.sender, name, envelope.payload["text"], envelope.ts))
-
-    def _remember(self, msg_ref: str) -> None:
-        self._shown[msg_ref] = None
-        if len(self._shown) > self._limits.shown:
-            self._shown.popitem(last=False)

@@ -1,65 +1,299 @@
-"""The direct messages that a client has sent, until it knows what became of them (PROTOCOL.md section 8.1)."""
+"""The direct messages that a client has sent, on disk until it is known what became of each (PROTOCOL.md section 8.1).
+
+    add ── committed ──▶ SENT ── a server's "stored" ──▶ STORED
+                          │                               │
+                          ├── a receipt, or an ERROR ─────┤──▶ forgotten, and an event says how it ended
+                          └── 24 hours ──▶ failed         └── 7 days ──▶ not confirmed
+
+One thread sends: what is new, what is due again, and after each reconnect everything, in the order in which it was
+written. What is sent again is the identical frame, so that its recipient can tell, and shows it once.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import socp
+from connection import Send
 from contacts import Contact
-from crypto.signing import RECEIPT, verify_content
-from events import Delivered, Event, Failed, Stored
-from socp import Envelope
+from crypto.signing import RECEIPT, message_reference, verify_content
+from database import Database, DatabaseError
+from errors import ChatError, NotConnected, TextRefused
+from events import Delivered, Event, Failed, Sent, Stored, Unconfirmed
+from settings import Settings
+from socp import MSG_DIRECT, TIMEOUT, Envelope
 
 log = logging.getLogger("socp.outbox")
+
+SCHEMA = """
+CREATE TABLE outbox (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    msg_ref TEXT NOT NULL UNIQUE,
+    recipient TEXT NOT NULL,
+    ts INTEGER NOT NULL,
+    ciphertext TEXT NOT NULL,
+    content_sig TEXT NOT NULL,
+    stored INTEGER NOT NULL DEFAULT 0
+);
+"""
 
 _BROADCASTS_KEPT = 1000  # of which a server's ERROR may still come
 
 
+@dataclass
+class _Pending:
+    """A message whose fate is not known.
+
+    Attributes:
+        number: what the user knows it by.
+        ts: Unix ms, as it was signed.
+        stored: a server has said that it keeps it.
+        due: when it is looked at again, on the monotonic clock.
+        wait: seconds from there to the next time.
+        sealed: its ciphertext and content_sig, until it has been sent; later they are read from the disk.
+    """
+
+    number: int
+    to: str
+    ts: int
+    stored: bool
+    due: float
+    wait: float
+    sealed: tuple[str, str] | None = field(default=None, repr=False)
+
+
 class Outbox:
-    """Messages without a receipt yet.
+    """The messages of one user without a known fate.
 
     Args:
+        database: the client's.
+        sender_pub: the user's public key.
+        settings: timers and limits.
         contact: returns a user's verified key.
+        send: sends a frame.
         emit: told each event; in the thread that brings the news.
-        settled: told when the fate of a message is known, after its event.
+        settled: told when less is outstanding, after its event.
+
+    Raises:
+        DatabaseError: what is there from before cannot be read.
     """
 
     def __init__(
-        self, contact: Callable[[str], Contact], emit: Callable[[Event], None], settled: Callable[[], None]
+        self,
+        database: Database,
+        sender_pub: str,
+        settings: Settings,
+        *,
+        contact: Callable[[str], Contact],
+        send: Send,
+        emit: Callable[[Event], None],
+        settled: Callable[[], None],
     ) -> None:
+        self._database = database
+        self._sender_pub = sender_pub
+        self._timers = settings.timers
+        self._limits = settings.limits
         self._contact = contact
+        self._send = send
         self._emit = emit
         self._settled = settled
-        self._lock = threading.Lock()  # guards the two below
-        self._unconfirmed: dict[str, str] = {}  # msg_ref to the recipient's id
+        self._changed = threading.Condition()  # guards all below
+        self._pending: dict[str, _Pending] = {}  # by msg_ref, in the order of their numbers
+        self._queue: deque[str] = deque()  # to be sent now
         self._broadcasts: deque[str] = deque(maxlen=_BROADCASTS_KEPT)
+        self._connected = False
+        self._stopped = False
+        with database.reading() as connection:
+            rows = connection.execute("SELECT msg_ref, number, recipient, ts, stored FROM outbox ORDER BY number")
+            for msg_ref, number, to, ts, stored in rows:
+                self._pending[msg_ref] = _Pending(
+                    number, to, ts, bool(stored), time.monotonic(), self._first_wait(stored)
+                )
 
     def __len__(self) -> int:
-        with self._lock:
-            return len(self._unconfirmed)
+        """Return how many messages nobody has taken charge of: neither delivered nor stored."""
+        with self._changed:
+            return sum(not pending.stored for pending in self._pending.values())
 
-    def add(self, msg_ref: str, to: str) -> None:
-        """Note a message that is about to be sent."""
-        with self._lock:
-            self._unconfirmed[msg_ref] = to
+    @property
+    def unconfirmed(self) -> int:
+        """How many messages their recipients have not confirmed, those that servers keep among them."""
+        with self._changed:
+            return len(self._pending)
+
+    # --- what is sent -------------------------------------------------------------------------------------------
+
+    def add(self, to: str, ts: int, ciphertext: str, content_sig: str) -> str:
+        """Take a message: from now on it is sent until its fate is known, whatever happens to this process.
+
+        Returns:
+            Its msg_ref.
+
+        Raises:
+            TextRefused: it cannot be written down, or too many wait; it was not taken.
+        """
+        msg_ref = message_reference(content_sig)
+        with self._changed:
+            # A script that writes faster than servers take is held up here.
+            if not self._changed.wait_for(self._has_room, self._timers.request):
+                raise TextRefused(f"{len(self._pending):,} messages are not confirmed yet; nothing was sent")
+        numbers: list[int] = []
+
+        def write(connection: sqlite3.Connection) -> None:
+            row = connection.execute(
+                "INSERT INTO outbox (msg_ref, recipient, ts, ciphertext, content_sig) VALUES (?, ?, ?, ?, ?)",
+                (msg_ref, to, ts, ciphertext, content_sig),
+            )
+            numbers.append(row.lastrowid or 0)
+
+        try:
+            self._database.commit(write)
+        except DatabaseError as error:
+            raise TextRefused(f"{error}; nothing was sent") from error
+        self._emit(Sent(msg_ref, to, numbers[-1]))
+        wait = self._first_wait(stored=False)
+        due = time.monotonic() + wait
+        with self._changed:
+            self._pending[msg_ref] = _Pending(numbers[-1], to, ts, False, due, wait, (ciphertext, content_sig))
+            if self._connected:
+                self._queue.append(msg_ref)
+            self._changed.notify_all()
+        return msg_ref
+
+    def _has_room(self) -> bool:
+        return len(self._pending) < self._limits.outbox
 
     def add_broadcast(self, msg_ref: str) -> None:
         """Note a broadcast that is about to be sent; nobody confirms those."""
-        with self._lock:
+        with self._changed:
             self._broadcasts.append(msg_ref)
 
-    def forget(self, msg_ref: str) -> None:
-        """Note that the fate of a message is known."""
-        with self._lock:
-            self._unconfirmed.pop(msg_ref, None)
+    def connected(self) -> None:
+        """Send everything again: there is a new link to a server."""
+        with self._changed:
+            self._connected = True
+            for pending in self._pending.values():
+                pending.wait = self._first_wait(pending.stored)
+            self._queue = deque(self._pending)
+            self._changed.notify_all()
+
+    def disconnected(self) -> None:
+        """Send nothing until `connected`."""
+        with self._changed:
+            self._connected = False
+            self._queue.clear()
+
+    def stop(self) -> None:
+        """End `run`."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def run(self) -> None:
+        """Send what is to be sent, until `stop`; the body of one thread."""
+        while msg_refs := self._next():
+            self._send_all(msg_refs)
+
+    def _next(self) -> list[str]:
+        """Wait for messages to be sent, or looked at; none when it is time to end."""
+        with self._changed:
+            while not self._stopped:
+                if self._queue:
+                    found, self._queue = list(self._queue), deque()
+                    return found
+                now = time.monotonic()
+                first = min((pending.due for pending in self._pending.values()), default=None)
+                if first is not None and first <= now:
+                    return [msg_ref for msg_ref, pending in self._pending.items() if pending.due <= now]
+                self._changed.wait(first - now if first is not None else None)
+            return []
+
+    def _send_all(self, msg_refs: list[str]) -> None:
+        with contextlib.ExitStack() as stack:
+            reading: list[sqlite3.Connection] = []
+            for msg_ref in msg_refs:
+                pending = self._note_attempt(msg_ref)
+                if pending is None:
+                    continue
+                age = socp.now_ms() - pending.ts
+                # Before servers refuse it, whose clocks may be ahead of ours.
+                if age > self._limits.message_age - self._limits.clock_skew:
+                    self._give_up(msg_ref, pending, age)
+                elif self._connected:
+                    try:
+                        self._transmit(msg_ref, pending, stack, reading)
+                    except (ChatError, DatabaseError, sqlite3.Error) as error:
+                        # It stays, and is sent when it is due again, or when there is a link again.
+                        level = logging.DEBUG if isinstance(error, NotConnected) else logging.WARNING
+                        log.log(level, "message %d was not sent now: %s", pending.number, error)
+
+    def _note_attempt(self, msg_ref: str) -> _Pending | None:
+        """Set when a message is looked at next; None if its fate is known by now."""
+        with self._changed:
+            pending = self._pending.get(msg_ref)
+            if pending is not None:
+                pending.due = time.monotonic() + pending.wait
+                pending.wait = min(2 * pending.wait, self._timers.resend_most)
+            return pending
+
+    def _transmit(
+        self, msg_ref: str, pending: _Pending, stack: contextlib.ExitStack, reading: list[sqlite3.Connection]
+    ) -> None:
+        sealed = pending.sealed
+        if sealed is None:
+            if not reading:
+                reading.append(stack.enter_context(self._database.reading()))
+            sealed = _read_sealed(reading[0], msg_ref)
+        payload: dict[str, object] = {
+            "ciphertext": sealed[0],
+            "sender_pub": self._sender_pub,
+            "content_sig": sealed[1],
+        }
+        self._send(MSG_DIRECT, pending.to, payload, pending.ts)
+        pending.sealed = None
+
+    def _first_wait(self, stored: bool) -> float:
+        return self._timers.resend_most if stored else self._timers.resend_first
+
+    def _give_up(self, msg_ref: str, pending: _Pending, age: int) -> None:
+        """Report a message that no server takes any more; one that is stored may still arrive, for a time."""
+        if pending.stored and age <= self._limits.mail_age:
+            return
+        if self._forget(msg_ref) is None:
+            return
+        if pending.stored:
+            self._emit(Unconfirmed(msg_ref, pending.to, pending.number))
+        else:
+            reason = "no server has taken charge of it within 24 hours"
+            self._emit(Failed(msg_ref, pending.to, TIMEOUT, reason, pending.number))
         self._settled()
 
+    # --- what becomes of it -------------------------------------------------------------------------------------
+
     def _recipient(self, msg_ref: str) -> str | None:
-        with self._lock:
-            return self._unconfirmed.get(msg_ref)
+        with self._changed:
+            pending = self._pending.get(msg_ref)
+            return pending.to if pending is not None else None
+
+    def _forget(self, msg_ref: str) -> _Pending | None:
+        """Note that the fate of a message is known; None if it was before."""
+        with self._changed:
+            pending = self._pending.pop(msg_ref, None)
+            self._changed.notify_all()
+        if pending is not None:
+            self._change("DELETE FROM outbox WHERE msg_ref = ?", msg_ref)
+        return pending
+
+    def _change(self, statement: str, msg_ref: str) -> None:
+        """Write to the disk what need not be there before anybody is told: else it is only found out again."""
+        self._database.write(lambda connection: _execute(connection, statement, msg_ref), _log_failure)
 
     def take_receipt(self, envelope: Envelope) -> None:
         """Take a recipient's ACK, and believe it only with the recipient's signature: no server can forge one.
@@ -75,25 +309,55 @@ class Outbox:
         signature = str(payload.get("content_sig", ""))
         if not verify_content(self._contact(to).key, RECEIPT, envelope.signed_values(), signature):
             log.warning("a receipt that %s has not signed was passed over", to)
-        elif payload.get("status") == "delivered":
-            self._emit(Delivered(msg_ref, to))
-            self.forget(msg_ref)
+            return
+        pending = self._forget(msg_ref)
+        if pending is None:
+            return
+        if payload.get("status") == "delivered":
+            self._emit(Delivered(msg_ref, to, pending.number))
         else:
-            self._emit(Failed(msg_ref, to, "failed", "the recipient could not open or verify it"))
-            self.forget(msg_ref)
+            reason = "the recipient could not open it, or not tell whether it was shown"
+            self._emit(Failed(msg_ref, to, "failed", reason, pending.number))
+        self._settled()
 
     def take_stored(self, msg_ref: str) -> None:
         """Take a server's word that it keeps a message."""
-        to = self._recipient(msg_ref)
-        if to is not None:
-            self._emit(Stored(msg_ref, to))
+        with self._changed:
+            pending = self._pending.get(msg_ref)
+            if pending is None or pending.stored:
+                return
+            pending.stored = True
+            # A receipt may get lost: it is asked for again from time to time.
+            pending.wait = self._timers.resend_most
+            pending.due = time.monotonic() + pending.wait
+        self._change("UPDATE outbox SET stored = 1 WHERE msg_ref = ?", msg_ref)
+        self._emit(Stored(msg_ref, pending.to, pending.number))
+        self._settled()
 
     def take_error(self, msg_ref: str, code: str, detail: str) -> None:
         """Take a server's ERROR about a message or a broadcast; one about any other is passed over."""
-        with self._lock:
-            to = socp.PUBLIC if msg_ref in self._broadcasts else self._unconfirmed.get(msg_ref)
-        if to is None:
+        with self._changed:
+            is_broadcast = msg_ref in self._broadcasts
+        if is_broadcast:
+            self._emit(Failed(msg_ref, socp.PUBLIC, code, detail))
+        elif (pending := self._forget(msg_ref)) is not None:
+            self._emit(Failed(msg_ref, pending.to, code, detail, pending.number))
+            self._settled()
+        else:
             log.info("%s about a message that nothing is waited for of: %s", code, detail)
-            return
-        self._emit(Failed(msg_ref, to, code, detail))
-        self.forget(msg_ref)
+
+
+def _read_sealed(connection: sqlite3.Connection, msg_ref: str) -> tuple[str, str]:
+    row = connection.execute("SELECT ciphertext, content_sig FROM outbox WHERE msg_ref = ?", (msg_ref,)).fetchone()
+    if row is None:
+        raise DatabaseError("it is not in the database any more")
+    return row[0], row[1]
+
+
+def _execute(connection: sqlite3.Connection, statement: str, msg_ref: str) -> None:
+    connection.execute(statement, (msg_ref,))
+
+
+def _log_failure(error: DatabaseError | None) -> None:
+    if error is not None:
+        log.warning("%s", error)

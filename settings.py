@@ -21,12 +21,15 @@ class Timers:
     connect: float = 4.0  # one attempt to connect; less than `stop`, so that none outlives the program
     retry_first: float = 1.0  # section 6.1: back-off, doubling …
     retry_most: float = 60.0  # … up to this
+    reconnect_most: float = 30.0  # the same for a client, behind which a person sits
     dial_grace: float = 10.0  # section 6.3: how long the greater id waits to be dialled
     lost_after: float = 45.0  # section 7.1: a server without a link for so long has no users online
     probe: float = 3.0  # section 5.1: what an old link has to prove that it lives
     presence: float = 1.0  # section 7.2: PRESENCE at most so often
     seen: float = 600.0  # section 7.3: how long a gossiped frame is remembered
     stop: float = 5.0  # an orderly end, all told
+    resend_first: float = 30.0  # section 8.1: a message that nothing is heard of is sent again, doubling …
+    resend_most: float = 600.0  # … up to this
     request: float = 10.0  # a client's wait for its server's answer
     offer: float = 600.0  # section 10: a person may take so long to accept a file
     stall: float = 60.0  # section 10: a transfer without a frame for so long has failed
@@ -46,6 +49,7 @@ class Limits:
     queue: int = 8 * 1024 * 1024  # section 14: what one link may have waiting
     clock_skew: int = 5 * 60 * 1000  # sections 5, 7, 10, 11: how far a clock may be off
     message_age: int = 24 * 60 * 60 * 1000  # section 8.1: what a sender's server still takes
+    mail_age: int = 7 * 24 * 60 * 60 * 1000  # section 9: how long a message is kept for somebody who is away
     shown_age: int = 8 * 24 * 60 * 60 * 1000  # section 8.1: what a recipient shows and remembers
     membership: int = 7 * 24 * 60 * 60 * 1000  # section 6.2
     servers: int = 1024  # that a server takes in: each has a thread that dials it
@@ -59,6 +63,7 @@ class Limits:
     transfers_of_one: int = 16  # … of which so many may be of one sender
     shown: int = 100_000  # messages that a client remembers to have shown: 43 bytes each, and what holds them
     inbox: int = 1_000  # frames that wait to be shown
+    outbox: int = 10_000  # messages of ours that are not confirmed; their texts are on the disk
 
 
 @dataclass(frozen=True)

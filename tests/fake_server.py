@@ -28,6 +28,7 @@ class FakeServer:
         name: whose key of the vectors it has.
         spoil: what it does to each of its frames of the handshake; None for one that it does not send.
         after: what it says of the client's last attachment.
+        port: where it listens; a free one if 0.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class FakeServer:
         name: str = "server",
         spoil: Callable[[dict[str, Any]], dict[str, Any] | None] = lambda envelope: envelope,
         after: int = 0,
+        port: int = 0,
     ) -> None:
         self.origin = Origin(KeySigner(key(name)))
         self.id = self.origin.id
@@ -42,7 +44,7 @@ class FakeServer:
         self.proof: Proof | None = None
         self._spoil = spoil
         self._after = after
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self._listener.settimeout(PATIENCE)
         self.port: int = self._listener.getsockname()[1]
         self._buffer = FrameBuffer(FROM_SERVER)
@@ -67,11 +69,16 @@ class FakeServer:
         self._thread.join(PATIENCE)
         assert self.client_id, "no client has attached"
 
+    def attached_or_refused(self) -> None:
+        """Wait until the handshake is over, at our end."""
+        assert self._thread is not None
+        self._thread.join(PATIENCE)
+
     def _shake_hands(self) -> None:
-        self._connection, _ = self._listener.accept()
-        self._buffer = FrameBuffer(FROM_SERVER)
         acceptor = Acceptor(self.origin, lambda *_: None, lambda _: self._after, DAY)
         with contextlib.suppress(OSError):
+            self._connection, _ = self._listener.accept()
+            self._buffer = FrameBuffer(FROM_SERVER)
             while (envelope := self.read()) is not None:
                 answer = acceptor.receive(envelope)
                 if acceptor.proof is not None:
@@ -142,6 +149,8 @@ class FakeServer:
     def close(self) -> None:
         """Close everything."""
         self.hang_up()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes an accept
         self._listener.close()
         if self._thread is not None:
             self._thread.join(PATIENCE)

@@ -29,7 +29,19 @@ from errors import (
     TextRefused,
     UserUnknown,
 )
-from events import Delivered, Disconnected, Event, Failed, Message, Notice, PresenceChanged, PublicMessage, Stored
+from events import (
+    Connected,
+    Delivered,
+    Disconnected,
+    Event,
+    Failed,
+    Message,
+    Notice,
+    PresenceChanged,
+    PublicMessage,
+    Sent,
+    Stored,
+)
 from profiles import Profile, open_profile
 from settings import Limits, Settings, Timers
 from socp import (
@@ -56,7 +68,7 @@ ALICE, BOB, CAROL = (key(name).id for name in ("alice", "bob", "carol"))
 class ChatTest(unittest.TestCase):
     """Alice's client."""
 
-    settings = Settings(replace(Timers(), linger=0.2))
+    settings = Settings(replace(Timers(), linger=0.2, retry_first=0.02))
     caps: tuple[str, ...] = ()
 
     def setUp(self) -> None:
@@ -131,6 +143,19 @@ class ChatTest(unittest.TestCase):
         self.assertEqual(request.payload["user_id"], key(name).id)
         user = make_user(name, display_name=name)
         server.say(USER_KEY, {**user.to_wire(), "server_id": user.home, "online": True, **change})
+
+    def told(self, server: FakeServer, text: str = "hello") -> socp.Envelope:
+        """Have the client send a message to bob, and return its frame."""
+        outcome = self.do(self.chat.tell, BOB, text)
+        if BOB not in self.chat.contacts._met:
+            self.answer_key(server, "bob")
+        envelope = server.expect(MSG_DIRECT)
+        self.msg_ref = outcome.get(timeout=PATIENCE)
+        event = self.event()
+        assert isinstance(event, Sent)
+        self.number = event.number
+        self.assertEqual(event, Sent(self.msg_ref, BOB, self.number))
+        return envelope
 
 
 class AttachTest(ChatTest):
@@ -324,15 +349,6 @@ class AskTest(ChatTest):
 class SendTest(ChatTest):
     """Messages of ours."""
 
-    def told(self, server: FakeServer, text: str = "hello") -> socp.Envelope:
-        """Have the client send a message to bob, and return its frame."""
-        outcome = self.do(self.chat.tell, BOB, text)
-        if BOB not in self.chat.contacts._met:
-            self.answer_key(server, "bob")
-        envelope = server.expect(MSG_DIRECT)
-        self.msg_ref = outcome.get(timeout=PATIENCE)
-        return envelope
-
     def receipt(self, server: FakeServer, msg_ref: str, signer: str = "bob", sender: str = "bob") -> None:
         """Send the receipt of a message."""
         ts = socp.now_ms()
@@ -355,7 +371,7 @@ class SendTest(ChatTest):
             self.no_event(server)
         self.assertEqual(self.chat.outstanding, 1)
         self.receipt(server, self.msg_ref)
-        self.assertEqual(self.event(), Delivered(self.msg_ref, BOB))
+        self.assertEqual(self.event(), Delivered(self.msg_ref, BOB, self.number))
         self.assertTrue(self.chat.wait_settled(PATIENCE))
         self.assertEqual(self.chat.outstanding, 0)
 
@@ -371,9 +387,9 @@ class SendTest(ChatTest):
         server = self.attached()
         self.told(server)
         server.say(ACK, {"msg_ref": self.msg_ref, "status": "stored"})
-        self.assertEqual(self.event(), Stored(self.msg_ref, BOB))
+        self.assertEqual(self.event(), Stored(self.msg_ref, BOB, self.number))
         server.say(ERROR, {"code": USER_NOT_FOUND, "detail": "gone", "msg_ref": self.msg_ref})
-        self.assertEqual(self.event(), Failed(self.msg_ref, BOB, USER_NOT_FOUND, "gone"))
+        self.assertEqual(self.event(), Failed(self.msg_ref, BOB, USER_NOT_FOUND, "gone", self.number))
         self.assertTrue(self.chat.wait_settled(PATIENCE))
         with self.assertLogs("socp.chat", "WARNING"):
             server.say(ACK, {"msg_ref": self.msg_ref, "status": "delivered"}, sig="")
@@ -413,8 +429,8 @@ class SendTest(ChatTest):
         server = self.attached()
         self.told(server)
         self.assertFalse(self.chat.wait_settled(0.05))
-        server.hang_up()
-        self.assertFalse(self.chat.wait_settled(PATIENCE))
+        server.say(CTRL_CLOSE, {"reason": "attached elsewhere"})
+        self.assertFalse(self.chat.wait_settled(PATIENCE))  # there is nothing to wait for any more
 
 
 class ReceiveTest(ChatTest):
@@ -502,7 +518,7 @@ class ReceiveTest(ChatTest):
         event = self.event()
         assert isinstance(event, Disconnected)
         self.assertIn("BAD_FRAME", event.reason)
-        self.assertTrue(self.chat.wait(PATIENCE))
+        self.assertFalse(event.final)
 
     def test_broadcast(self) -> None:
         """A broadcast is shown once, as public, and is not confirmed."""
@@ -551,13 +567,13 @@ class ReceiveTest(ChatTest):
 class EndTest(ChatTest):
     """The end of a connection."""
 
-    def test_farewell_of_the_server(self) -> None:
-        """What the server says as it closes is the reason that is told."""
+    def test_attached_elsewhere(self) -> None:
+        """A client whose user has attached elsewhere ends there, and does not fight for the place."""
         server = self.attached()
         server.say(CTRL_CLOSE, {"reason": "attached elsewhere"})
-        event = self.event()
-        assert isinstance(event, Disconnected)
-        self.assertEqual(event.reason, "the server says: attached elsewhere")
+        self.assertEqual(self.event(), Disconnected("the server says: attached elsewhere", final=True))
+        self.assertTrue(self.chat.wait(PATIENCE))
+        self.assertTrue(self.chat.lost)
         with self.assertRaises(NotConnected):
             self.chat.tell_all("hello")
 
@@ -579,17 +595,6 @@ class EndTest(ChatTest):
         self.chat.close()
         self.assertLess(time.monotonic() - began, Timers().stop / 2)
 
-    def test_attached_again(self) -> None:
-        """A client whose connection was lost may attach again."""
-        server = self.attached()
-        server.hang_up()
-        self.assertIsInstance(self.event(), Disconnected)
-        server.expect_client()
-        self.attach(server)
-        server.attached()
-        self.chat.tell_all("again")
-        server.expect(MSG_PUBLIC_CHANNEL)
-
     def test_handler_that_closes(self) -> None:
         """Whoever is told of events may end the client from there."""
         closed = threading.Event()
@@ -604,6 +609,153 @@ class EndTest(ChatTest):
         self.attach(server)
         server.attached()
         self.assertTrue(closed.wait(PATIENCE))
+
+
+class ReconnectTest(ChatTest):
+    """Connections that come back."""
+
+    def lost(self, server: FakeServer, reason: str = "the server closed the connection") -> None:
+        """Expect that the loss of the connection is told, while the server lets nobody in."""
+        self.assertEqual(self.event(), Disconnected(reason, final=False))
+
+    def connected(self, server: FakeServer) -> None:
+        """Expect that the client comes back, and says so once."""
+        server.attached()
+        self.assertEqual(self.event(), Connected(f"127.0.0.1:{server.port}", server.id))
+
+    def test_same_server(self) -> None:
+        """A connection that is lost comes back, is said to be lost and to be back once, and carries everything."""
+        server = self.attached()
+        for _ in range(3):
+            server.expect_client()  # hangs up, and lets the next in
+            self.lost(server)
+            self.connected(server)
+            self.chat.tell_all("again")
+            server.expect(MSG_PUBLIC_CHANNEL)
+        self.no_event(server)
+
+    def test_messages_go_on(self) -> None:
+        """What was sent without an answer is sent again; what is written meanwhile is sent behind it."""
+        server = self.attached()
+        first = self.told(server)
+        number = self.number
+        server.hang_up()
+        self.lost(server)
+        msg_ref = self.chat.tell(BOB, "while there is no connection")
+        self.assertEqual(self.event(), Sent(msg_ref, BOB, number + 1))
+        self.assertRaises(NotConnected, self.chat.tell_all, "nobody hears this")
+        self.assertRaises(NotConnected, self.chat.users)
+        server.expect_client()
+        self.connected(server)
+        again, second = server.expect(MSG_DIRECT), server.expect(MSG_DIRECT)
+        self.assertEqual(again.raw, first.raw)
+        self.assertEqual(message_reference(second.payload["content_sig"]), msg_ref)
+
+    def test_kept_across_processes(self) -> None:
+        """What one process has sent without an answer, the next of the same profile sends again, the same bytes."""
+        server = self.attached()
+        first = self.told(server)
+        server.hang_up()
+        self.chat.close()
+        self.chat = Chat(self.profile, self.take_event, settings=self.settings)
+        self.addCleanup(self.chat.close)
+        self.assertEqual(self.chat.undelivered, 1)
+        server.expect_client()
+        self.attach(server)
+        self.assertEqual(server.expect(MSG_DIRECT).raw, first.raw)
+
+    def test_next_server(self) -> None:
+        """A client that knows several servers goes to the next when its own is gone, and round again."""
+        one, other = self.start_server(), self.start_server("server2")
+        self.chat.attach(Address("127.0.0.1", one.port), Address("127.0.0.1", other.port))
+        one.attached()
+        self.assertIsInstance(self.event(), Notice)
+        one.close()
+        self.lost(one)
+        other.attached()
+        self.assertEqual({type(self.event()), type(self.event())}, {Notice, Connected})
+
+    def test_first_server_is_not_there(self) -> None:
+        """The first of several servers that can be reached is taken."""
+        with FakeServer() as gone:
+            pass
+        other = self.start_server("server2")
+        self.chat.attach(Address("127.0.0.1", gone.port), Address("127.0.0.1", other.port))
+        other.attached()
+        self.assertEqual(self.chat.server_id, other.id)
+
+    def test_told_to_go(self) -> None:
+        """A client whose server says that it shuts down goes to another at once, and not to the same."""
+        one, other = self.start_server(), self.start_server("server2")
+        self.chat.attach(Address("127.0.0.1", one.port), Address("127.0.0.1", other.port))
+        one.attached()
+        self.assertIsInstance(self.event(), Notice)
+        one.say(CTRL_CLOSE, {"reason": "shutting down"})
+        self.lost(one, "the server says: shutting down")
+        other.attached()
+        self.assertEqual({type(self.event()), type(self.event())}, {Notice, Connected})
+        self.assertEqual(self.chat.server_id, other.id)
+
+    def test_another_server(self) -> None:
+        """A client does not go back to a server that is another one now; with none left, that is the end."""
+        server = self.attached()
+        server.close()
+        self.lost(server)
+        with FakeServer("server2", port=server.port) as other:
+            other.expect_client()
+            notice = self.event()
+            assert isinstance(notice, Notice)
+            self.assertIn(server.id, notice.text)
+            self.assertIn(other.id, notice.text)
+            self.assertEqual(self.event(), Disconnected("no server is left to go to", final=True))
+            self.assertTrue(self.chat.wait(PATIENCE))
+
+    def test_refused_for_a_time(self) -> None:
+        """A client that is refused when it comes back says so once, and goes on trying."""
+        refusals = 3
+
+        def refuse(envelope: dict[str, Any]) -> dict[str, Any]:
+            nonlocal refusals
+            if envelope["type"] == ACK and refusals:
+                refusals -= 1
+                payload = {"code": "NAME_IN_USE", "detail": "another link lives"}
+                return server.origin.signed(ERROR, envelope["to"], payload)
+            return envelope
+
+        server = self.attached()
+        server._spoil = refuse
+        server.hang_up()
+        self.lost(server)
+        for _ in range(4):
+            server.client_id = ""
+            server.expect_client()
+            server.attached_or_refused()
+        notice = self.event()
+        assert isinstance(notice, Notice)
+        self.assertIn("NAME_IN_USE: another link lives; trying again", notice.text)
+        self.assertEqual(self.event(), Connected(f"127.0.0.1:{server.port}", server.id))
+
+    def test_closing_while_there_is_no_connection(self) -> None:
+        """A client may be closed while it tries to connect again."""
+        server = self.attached()
+        server.close()
+        self.lost(server)
+        began = time.monotonic()
+        self.chat.close()
+        self.assertLess(time.monotonic() - began, Timers().stop / 2)
+        self.assertFalse(self.chat.lost)
+
+    def test_closing_in_mid_handshake(self) -> None:
+        """A client may be closed while a server that it comes back to says nothing."""
+        server = self.attached()
+        server.hang_up()
+        self.lost(server)
+        connection, _ = server._listener.accept()
+        with connection:
+            connection.recv(1)
+            began = time.monotonic()
+            self.chat.close()
+            self.assertLess(time.monotonic() - began, Timers().stop / 2)
 
 
 class FullTest(ChatTest):

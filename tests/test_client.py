@@ -107,9 +107,10 @@ class ArgumentsTest(unittest.TestCase):
                 self.assertEqual(_split(rest), expected)
 
     def test_server(self) -> None:
-        """A server is host:port, or a port of this machine; nonsense ends with code 2."""
-        self.assertEqual(_arguments(["--server", "9001"]).server, Address("127.0.0.1", 9001))
-        self.assertEqual(_arguments(["--server", "[::1]:1"]).server, Address("::1", 1))
+        """Servers are host:port, or a port of this machine; nonsense ends with code 2."""
+        one, other = Address("127.0.0.1", 9001), Address("::1", 1)
+        self.assertEqual(_arguments(["--server", "9001"]).server, [one])
+        self.assertEqual(_arguments(["--server", "9001", "--server", "[::1]:1"]).server, [one, other])
         self.assertIsNone(_arguments([]).server)
         with contextlib.redirect_stderr(io.StringIO()), self.assertRaises(SystemExit) as caught:
             _arguments(["--server", "0"])

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import tempfile
 import unittest
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import memory
 import socp
 from crypto.encoding import encode_base64url
 from crypto.sealing import message_label, seal
 from crypto.signing import BROADCAST, MESSAGE, RECEIPT, KeySigner, message_reference, sign_content, verify_content
+from database import Database, DatabaseError
 from errors import ChatError, NotShown, TextRefused
-from events import Event, Message, PublicMessage
+from events import Event, Message, Notice, PublicMessage
 from inbox import Inbox
+from memory import Showing, Shown
 from settings import Limits
 from socp import Envelope
 from tests.vectors import key
+from threads import Deadline
 
 ALICE, BOB, SERVER = (key(name).id for name in ("alice", "bob", "server"))
 DAY = 24 * 60 * 60 * 1000
@@ -27,13 +34,39 @@ class InboxTest(unittest.TestCase):
         """Make it; `events` are shown, `sent` are its frames."""
         self.events: list[Event] = []
         self.sent: list[tuple[str, str, dict[str, object], int]] = []
-        self.inbox = Inbox(
+        directory = tempfile.TemporaryDirectory(prefix="socp-test-")
+        self.addCleanup(directory.cleanup)
+        self.path = Path(directory.name) / "messages.sqlite3"
+        self.inbox = self.start()
+
+    def start(self) -> Inbox:
+        """Return an inbox with the memory that the one before has left."""
+        self.database = Database(self.path, (memory.SCHEMA,), 5.0)
+        self.database.start()
+        self.addCleanup(self.database.close, Deadline(5.0))
+        limits = Limits(shown=3)
+        return Inbox(
             key("bob"),
-            Limits(shown=3),
+            limits,
+            Shown(self.database, limits),
             name_of=lambda user_id: f"name of {user_id[:4]}",
-            show=self.events.append,
-            send=lambda *frame: self.sent.append(frame),
+            show=self.show,
+            send=self.send,
         )
+
+    def show(self, event: Event) -> None:
+        """Take an event."""
+        self.events.append(event)
+
+    def send(self, frame_type: str, to: str, payload: dict[str, object], ts: int | None = None) -> None:
+        """Take a frame."""
+        assert ts is not None
+        self.sent.append((frame_type, to, payload, ts))
+
+    def restart(self) -> None:
+        """Begin anew, as a client does that was ended and started again."""
+        self.database.close(Deadline(5.0))
+        self.inbox = self.start()
 
     def message(
         self,
@@ -117,6 +150,54 @@ class InboxTest(unittest.TestCase):
         """A message of a week ago is shown: it may have waited in a mailbox."""
         self.inbox.take_message(self.message(ts=socp.now_ms() - 7 * DAY))
         self.assertEqual(len(self.events), 1)
+
+    def test_across_restarts(self) -> None:
+        """What was shown is remembered by the next process: it confirms a repeat, and does not show it."""
+        envelope, broadcast = self.message(), self.broadcast()
+        self.inbox.take_message(envelope)
+        self.inbox.take_broadcast(broadcast)
+        self.restart()
+        self.inbox.take_message(envelope)
+        self.inbox.take_broadcast(broadcast)
+        self.assertEqual([type(event) for event in self.events], [Message, PublicMessage])
+        self.assertEqual(self.statuses(), ["delivered"] * 2)
+
+    def test_ended_while_showing(self) -> None:
+        """A message that may have been shown when the process ended is not shown again, and its sender is told."""
+
+        class PowerCut(BaseException):
+            pass
+
+        envelope = self.message()
+        with mock.patch.object(self.inbox, "_show", side_effect=PowerCut), self.assertRaises(PowerCut):
+            self.inbox.take_message(envelope)
+        self.restart()
+        with self.assertLogs("socp.inbox", "WARNING"):
+            self.inbox.take_message(envelope)
+        self.assertEqual((self.events, self.statuses()), ([], ["failed"]))
+
+    def test_not_shown_is_not_remembered(self) -> None:
+        """A message that could not be shown is shown by the next process."""
+        envelope = self.message()
+        with mock.patch.object(self.inbox, "_show", side_effect=NotShown("nobody reads")):
+            self.assertRaises(NotShown, self.inbox.take_message, envelope)
+        self.restart()
+        self.inbox.take_message(envelope)
+        self.assertEqual((len(self.events), self.statuses()), (1, ["delivered"]))
+
+    def test_full_disk(self) -> None:
+        """What cannot be written down is not shown and not confirmed, said once, and shown when it comes again."""
+        envelope = self.message()
+        with (
+            mock.patch.object(self.database, "commit", side_effect=DatabaseError("the disk is full")),
+            self.assertLogs("socp.inbox", "WARNING"),
+        ):
+            for _ in range(2):
+                self.inbox.take_message(envelope)
+        self.assertEqual([type(event) for event in self.events], [Notice])
+        self.assertEqual((self.sent, self.inbox._shown.of("x")), ([], Showing.NEW))
+        self.inbox.take_message(envelope)
+        self.assertEqual((len(self.events), self.statuses()), (2, ["delivered"]))
 
     def test_memory_is_bounded(self) -> None:
         """As many messages as may be are remembered."""

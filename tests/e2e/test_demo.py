@@ -104,6 +104,8 @@ class ChatTest(NetworkTest):
         ann.expect(r"\[DM from ben · .*\] hello yourself$")
         ann.signal(signal.SIGTERM)  # as a terminal that is closed; /quit is the client's own end
         self.assertIn(ann.wait(), (0, 1, 130, 143))
+        ben.expect(r"\[Server\] connection lost")
+        ben.end_input()
         self.assertEqual(ben.wait(), 3)
         self.assertFalse((copy / "data" / "chat-network.json").exists())
         self.assertEqual(running(str(copy)), 0)

@@ -1,0 +1,177 @@
+"""What a client must not forget when it ends: the messages that it has shown, and the files that it is done with.
+
+PROTOCOL.md sections 8.1 and 10. Without this memory a message that is sent again, by a server or by whoever has
+recorded it, would be shown again to somebody who has started the client anew.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import sqlite3
+import threading
+from collections import OrderedDict
+
+import socp
+from database import Database, DatabaseError
+from settings import Limits
+
+log = logging.getLogger("socp.memory")
+
+SCHEMA = """
+CREATE TABLE shown (msg_ref TEXT PRIMARY KEY, begun INTEGER NOT NULL, done INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE concluded (
+    sender TEXT NOT NULL,
+    file_id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (sender, file_id)
+) WITHOUT ROWID;
+"""
+
+
+class Showing(enum.Enum):
+    """What is remembered of a message."""
+
+    NEW = enum.auto()  # nothing
+    BEGUN = enum.auto()  # it was about to be shown, and nobody knows whether it was: the client died meanwhile
+    DONE = enum.auto()  # it was shown
+
+
+class Shown:
+    """The messages that were shown, each by its msg_ref.
+
+    No disk can be made to change in the very moment in which a line appears on a screen. So it is written down first
+    that a message will be shown, and then that it was: one that was begun and not done is never shown again, and its
+    sender is told that it failed.
+
+    Args:
+        database: the client's.
+        limits: for how long messages are remembered, and how many.
+
+    Raises:
+        DatabaseError: it cannot be read.
+    """
+
+    def __init__(self, database: Database, limits: Limits) -> None:
+        self._database = database
+        self._limits = limits
+        self._lock = threading.Lock()  # guards _known
+        oldest = socp.now_ms() - limits.shown_age
+        with database.reading() as connection:
+            rows = connection.execute(
+                "SELECT msg_ref, done FROM shown WHERE begun >= ? ORDER BY begun", (oldest,)
+            ).fetchall()
+        self._known: OrderedDict[str, Showing] = OrderedDict(
+            (msg_ref, Showing.DONE if done else Showing.BEGUN) for msg_ref, done in rows
+        )
+        database.write(lambda connection: _forget_shown(connection, oldest, limits.shown), _log_failure)
+
+    def of(self, msg_ref: str) -> Showing:
+        """Return what is remembered of a message."""
+        with self._lock:
+            return self._known.get(msg_ref, Showing.NEW)
+
+    def begin(self, msg_ref: str) -> None:
+        """Write down that a message is about to be shown.
+
+        Raises:
+            DatabaseError: it is not written down, and must not be shown.
+        """
+        now = socp.now_ms()
+        self._database.commit(
+            lambda connection: _execute(connection, "INSERT INTO shown VALUES (?, ?, 0)", (msg_ref, now))
+        )
+        self._note(msg_ref, Showing.BEGUN)
+
+    def done(self, msg_ref: str) -> None:
+        """Write down that a message was shown, soon."""
+        self._note(msg_ref, Showing.DONE)
+        now = socp.now_ms()
+        statement = "INSERT INTO shown VALUES (?, ?, 1) ON CONFLICT (msg_ref) DO UPDATE SET done = 1"
+        self._database.write(lambda connection: _execute(connection, statement, (msg_ref, now)), _log_failure)
+
+    def undo(self, msg_ref: str) -> None:
+        """Write down that a message could not be shown, so that it is when it comes again."""
+        with self._lock:
+            self._known.pop(msg_ref, None)
+        self._database.write(
+            lambda connection: _execute(connection, "DELETE FROM shown WHERE msg_ref = ?", (msg_ref,)), _log_failure
+        )
+
+    def _note(self, msg_ref: str, showing: Showing) -> None:
+        forgotten = ""
+        with self._lock:
+            self._known[msg_ref] = showing
+            if len(self._known) > self._limits.shown:
+                forgotten, _ = self._known.popitem(last=False)
+        if forgotten:
+            self._database.write(
+                lambda connection: _execute(connection, "DELETE FROM shown WHERE msg_ref = ?", (forgotten,)),
+                _log_failure,
+            )
+
+
+class Concluded:
+    """The files that came to an end here, whichever, each by its sender and its file_id.
+
+    Args:
+        database: the client's.
+        limits: for how long they are remembered.
+
+    Raises:
+        DatabaseError: it cannot be read.
+    """
+
+    def __init__(self, database: Database, limits: Limits) -> None:
+        self._database = database
+        oldest = socp.now_ms() - limits.shown_age
+        with database.reading() as connection:
+            rows = connection.execute(
+                "SELECT sender, file_id, status, sha256 FROM concluded WHERE at >= ? ORDER BY at", (oldest,)
+            ).fetchall()
+        self._most = limits.shown
+        self._lock = threading.Lock()  # guards _known
+        self._known: OrderedDict[tuple[str, str], tuple[str, str]] = OrderedDict(
+            ((sender, file_id), (status, sha256)) for sender, file_id, status, sha256 in rows[-limits.shown :]
+        )
+        database.write(
+            lambda connection: _execute(connection, "DELETE FROM concluded WHERE at < ?", (oldest,)), _log_failure
+        )
+
+    def get(self, sender: str, file_id: str) -> tuple[str, str] | None:
+        """Return the final status of a transfer and the SHA-256 of its file, in hex; None if it has not ended here."""
+        with self._lock:
+            return self._known.get((sender, file_id))
+
+    def add(self, sender: str, file_id: str, status: str, sha256: str) -> None:
+        """Write down how a transfer has ended, before anybody is told.
+
+        Raises:
+            DatabaseError: it is not written down.
+        """
+        row = (sender, file_id, status, sha256, socp.now_ms())
+        self._database.commit(
+            lambda connection: _execute(connection, "INSERT OR REPLACE INTO concluded VALUES (?, ?, ?, ?, ?)", row)
+        )
+        with self._lock:
+            self._known[(sender, file_id)] = (status, sha256)
+            if len(self._known) > self._most:
+                self._known.popitem(last=False)
+
+
+def _execute(connection: sqlite3.Connection, statement: str, values: tuple[object, ...]) -> None:
+    connection.execute(statement, values)
+
+
+def _forget_shown(connection: sqlite3.Connection, oldest: int, most: int) -> None:
+    connection.execute("DELETE FROM shown WHERE begun < ?", (oldest,))
+    connection.execute(
+        "DELETE FROM shown WHERE msg_ref NOT IN (SELECT msg_ref FROM shown ORDER BY begun DESC LIMIT ?)", (most,)
+    )
+
+
+def _log_failure(error: DatabaseError | None) -> None:
+    if error is not None:
+        log.warning("%s", error)

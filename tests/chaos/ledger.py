@@ -124,6 +124,14 @@ class Ledger:
             self._entries[text] = self._pending[sender] = entry
         return entry
 
+    def cut(self, entry: Entry) -> None:
+        """Note that a message's client ended before it could take it, or say so."""
+        with self._changed:
+            if self._pending.get(entry.sender) is entry:
+                del self._pending[entry.sender]
+                entry.cut = True
+                self._changed.notify_all()
+
     def wait_answer(self, entry: Entry, seconds: float) -> None:
         """Wait until the client has said what it did with the line, or has ended, or this took too long."""
         with self._changed:

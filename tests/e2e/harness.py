@@ -35,7 +35,7 @@ class Program:
         command: its arguments for Python.
         cwd: where it runs.
         environment: variables of its own.
-        hear: told each line of standard output, and None at its end; runs in the thread that reads them.
+        hear: told each line of standard output; runs in the thread that reads them.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Program:
         *,
         cwd: Path,
         environment: dict[str, str] | None = None,
-        hear: Callable[[str | None], None] | None = None,
+        hear: Callable[[str], None] | None = None,
     ) -> None:
         self.name = name
         clean = {variable: value for variable, value in os.environ.items() if not _is_ours(variable)}
@@ -59,10 +59,12 @@ class Program:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        self._changed = threading.Condition()  # guards the three below
+        self._changed = threading.Condition()  # guards all below
         self.lines: list[str] = []
         self.errors: list[str] = []
         self._open = 2
+        self._all_heard = False
+        self._at_end: list[Callable[[Program], None]] = []
         self._readers = [
             threading.Thread(target=self._read, args=(stream, into, told), daemon=True)
             for stream, into, told in (
@@ -73,7 +75,7 @@ class Program:
         for reader in self._readers:
             reader.start()
 
-    def _read(self, stream: object, into: list[str], hear: Callable[[str | None], None] | None) -> None:
+    def _read(self, stream: object, into: list[str], hear: Callable[[str], None] | None) -> None:
         for data in stream:  # type: ignore[attr-defined]
             line = data.decode("utf-8").rstrip("\n")
             with self._changed:
@@ -81,11 +83,21 @@ class Program:
                 self._changed.notify_all()
             if hear is not None:
                 hear(line)
-        if hear is not None:
-            hear(None)
         with self._changed:
             self._open -= 1
             self._changed.notify_all()
+            calls = self._at_end if into is self.lines else []
+            self._all_heard |= into is self.lines
+        for call in calls:
+            call(self)
+
+    def on_end(self, call: Callable[[Program], None]) -> None:
+        """Have a function called once all of standard output was heard: by the thread that reads it, or here."""
+        with self._changed:
+            if not self._all_heard:
+                self._at_end.append(call)
+                return
+        call(self)
 
     def expect(self, pattern: str, *, after: int = 0, seconds: float = PATIENCE) -> re.Match[str]:
         """Wait for a line of standard output that holds `pattern`, and return the match.
@@ -248,7 +260,7 @@ class Network:
         *arguments: object,
         factor: float | None = None,
         environment: dict[str, str] | None = None,
-        hear: Callable[[str | None], None] | None = None,
+        hear: Callable[[str], None] | None = None,
     ) -> Program:
         """Start a program: `start("bob", "client", "--server", …)`; its first argument is the module's name."""
         scaled = str(self.factor if factor is None else factor)
@@ -264,7 +276,7 @@ class Network:
         name: str,
         command: list[str],
         environment: dict[str, str],
-        hear: Callable[[str | None], None] | None = None,
+        hear: Callable[[str], None] | None = None,
     ) -> Program:
         variables = {"HOME": str(self.directory), **self._environment, **environment}
         program = Program(name, command, cwd=self.directory, environment=variables, hear=hear)
@@ -288,9 +300,18 @@ class Network:
         *arguments: object,
         port: int = 0,
         registered: bool = True,
-        hear: Callable[[str | None], None] | None = None,
+        pins: Sequence[str] = ("introducer",),
     ) -> tuple[Program, int]:
-        """Start a server with a key of the vectors, and return it with its port, once it is registered."""
+        """Start a server with a key of the vectors, and return it with its port.
+
+        Args:
+            name: of its key and its directory.
+            introducer_port: where it joins.
+            arguments: more of them.
+            port: where it listens; 0 for a free one.
+            registered: whether to wait until it is.
+            pins: the names of the introducers that it trusts.
+        """
         data = self.directory / name
         if not (data / "server_key.pem").exists():
             put_key(data / "server_key.pem", name, self._key_of)
@@ -301,12 +322,10 @@ class Network:
             port,
             "--introducer",
             f"127.0.0.1:{introducer_port}",
-            "--introducer-pub",
-            self.directory / "introducer.b64u",
+            *(word for pin in pins for word in ("--introducer-pub", self.directory / f"{pin}.b64u")),
             "--data-dir",
             data,
             *arguments,
-            hear=hear,
         )
         port = int(program.expect(r"\[Server\] Server running on .*:(\d+)$")[1])
         if registered:
@@ -320,7 +339,7 @@ class Network:
         *arguments: object,
         attached: bool = True,
         environment: dict[str, str] | None = None,
-        hear: Callable[[str | None], None] | None = None,
+        hear: Callable[[str], None] | None = None,
     ) -> Program:
         """Start a client with a key of the vectors, going by the key's name, and return it once it is attached.
 

@@ -97,7 +97,7 @@ class FatesTest(NetworkTest):
 
     @unittest.skipUnless(hasattr(resource, "prlimit"), "limits of another process can be set on Linux alone")
     def test_full_disk(self) -> None:
-        """With a full disk nothing is taken and nothing shown, which is said; what was sent arrives when there is room."""
+        """With a full disk nothing is taken and nothing shown, which is said; what waits arrives when there is room."""
         alice, bob = self.client("alice", self.port), self.client("bob", self.port)
         self.tell(alice, "before")
         bob.expect("before$")

@@ -79,7 +79,7 @@ class DatabaseTest(unittest.TestCase):
         self.path = Path(directory.name) / "things.sqlite3"
         self.told: queue.SimpleQueue[DatabaseError | None] = queue.SimpleQueue()
         self.database = Database(self.path, [SCHEMA], 0.01)
-        self.addCleanup(self.database.close, Deadline(PATIENCE))
+        self.addCleanup(lambda: self.database.close(Deadline(PATIENCE)))
 
     def rows(self, query: str = "SELECT number FROM things ORDER BY number") -> list[Any]:
         """Return what a query finds."""
@@ -171,7 +171,7 @@ class DatabaseTest(unittest.TestCase):
         """A lock that is given back within patience costs nothing but time."""
         database = Database(self.path, [SCHEMA], PATIENCE)
         database.start()
-        self.addCleanup(database.close, Deadline(PATIENCE))
+        self.addCleanup(lambda: database.close(Deadline(PATIENCE)))
         with self.locked():
             database.write(put(1), self.told.put)
             self.assertTrue(self.told.empty())

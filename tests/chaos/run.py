@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 
 from tests.chaos.faults import Trouble, can_fill_disks
 from tests.chaos.ledger import Account, Ledger
+from tests.chaos.observe import wait_presence
 from tests.chaos.schedule import Fault, Shape
 from tests.chaos.talk import Load
 from tests.chaos.world import World
+from tests.e2e.harness import PATIENCE
 
 # Messages that are stored wait for links and for resends: some minutes, scaled, and what a busy machine adds to that.
 _DRAIN = 240.0
@@ -103,6 +105,9 @@ def _run(plan: Plan, world: World, say: Callable[[str], None]) -> Account:
     if not can_fill_disks() and any(fault.kind == "fill-disk" for fault in plan.faults):
         say("this system does not let one process limit the files of another: no disk is filled")
     world.start()
+    # While nobody types anything else: an error about a list is not to be taken for one about a message.
+    wrong = wait_presence(world, shape.client_names, time.monotonic() + PATIENCE)
+    assert not wrong, wrong
     load = Load(world, plan.rate, plan.seed)
     load.meet()
     say(f"{shape.servers} servers and {shape.clients} clients run, and everybody has met everybody ({since()})")

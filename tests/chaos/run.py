@@ -32,7 +32,7 @@ class Plan:
         rate: messages a second of each client.
         environment: variables for all programs.
         drain: seconds that everything has to be settled in, afterwards.
-        keep: keep the directory in any case.
+        keep: whether to keep the directory; None: if something is wrong.
     """
 
     seed: int
@@ -42,7 +42,7 @@ class Plan:
     rate: float
     environment: dict[str, str] = field(default_factory=dict)
     drain: float | None = None
-    keep: bool = False
+    keep: bool | None = None
 
 
 @dataclass
@@ -86,10 +86,11 @@ def run(plan: Plan, say: Callable[[str], None]) -> Outcome:
     """
     ledger = Ledger()
     world = World(plan.shape, ledger, say, environment=plan.environment)
-    keep = True
+    keep = plan.keep is not False
     try:
         account = _run(plan, world, say)
-        keep = plan.keep or bool(world.problems) or any(account.bad.values())
+        if plan.keep is None:
+            keep = bool(world.problems) or any(account.bad.values())
         return Outcome(account, world.problems, str(world.directory) if keep else "")
     finally:
         world.close(keep=keep)

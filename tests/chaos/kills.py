@@ -117,7 +117,7 @@ class Kills:
         threading.Event().wait(self._rng.uniform(0, 2.0))
         with world.parts[name].busy:
             world.kill(name)
-            for problem in check_databases(world.directory / name):
+            for problem in check_databases(world.files(name)):
                 self._problem(f"kill {number}: {problem}")
             began = time.monotonic()
             world.begin(name)

@@ -103,7 +103,7 @@ def _run(plan: Plan, world: World, say: Callable[[str], None]) -> Account:
     def since() -> str:
         return f"{time.monotonic() - began:.1f} s"
 
-    if not can_fill_disks() and any(fault.kind == "fill-disk" for fault in plan.faults):
+    if not can_fill_disks() and any(fault.kind.endswith("disk") for fault in plan.faults):
         say("this system does not let one process limit the files of another: no disk is filled")
     world.start()
     # While nobody types anything else: an error about a list is not to be taken for one about a message.

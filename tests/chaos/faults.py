@@ -77,11 +77,11 @@ def _files_limited(world: World, fault: Fault, size: int) -> Iterator[None]:
             yield
             return
         pid = program.process.pid
-        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
         yield
         with contextlib.suppress(ProcessLookupError):  # it has ended by itself, which is noted elsewhere
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def _disk_full(world: World, fault: Fault) -> contextlib.AbstractContextManager[None]:
@@ -94,7 +94,7 @@ def _disk_broken(world: World, fault: Fault) -> contextlib.AbstractContextManage
     return _files_limited(world, fault, 0)
 
 
-_KINDS: dict[str, Callable[[World, Fault], contextlib.AbstractContextManager[None]]] = {
+KINDS: dict[str, Callable[[World, Fault], contextlib.AbstractContextManager[None]]] = {
     "kill-server": _killed,
     "stop-server": _stopped,
     "restart-server": _ended,
@@ -146,7 +146,7 @@ class Trouble:
         with claim:
             self._say(str(fault))
             try:
-                with _KINDS[fault.kind](self._world, fault):
+                with KINDS[fault.kind](self._world, fault):
                     threading.Event().wait(max(0.1, fault.end - self._now()))
             except (OSError, AssertionError) as error:
                 self._world.problems.append(f"{fault} failed: {error}")

@@ -28,6 +28,8 @@ from tests.chaos.world import World
 
 _WITHIN = 60.0  # seconds, scaled, for links and for presence
 _WITHIN_LEAST = 10.0
+_LOST = 45.0  # seconds, scaled, after which the users of a server without a link are away ...
+_LOST_SHARE = 0.2  # ... and of how many kills a server stays dead for longer
 
 
 @dataclass
@@ -119,6 +121,8 @@ class Kills:
             world.kill(name)
             for problem in check_databases(world.files(name)):
                 self._problem(f"kill {number}: {problem}")
+            down = self._time_down()
+            threading.Event().wait(down)
             began = time.monotonic()
             world.begin(name)
         deadline = began + self.allowed
@@ -132,7 +136,16 @@ class Kills:
             self.times.links.append(links)
         if not wrong:
             self.times.presence.append(presence)
-        self._say(f"{number:>4}  {name} killed; links after {links:.2f} s, presence after {presence:.2f} s")
+        self._say(
+            f"{number:>4}  {name} killed and down for {down:.1f} s;"
+            f" links after {links:.2f} s, presence after {presence:.2f} s"
+        )
+
+    def _time_down(self) -> float:
+        """Return the seconds to leave a server dead: now and then so long that its users have gone from all lists."""
+        if self._rng.random() < _LOST_SHARE:
+            return self._rng.uniform(1.05, 1.2) * _LOST * self._world.shape.factor
+        return self._rng.uniform(0, 2.0) * self._world.shape.factor
 
     def _problem(self, text: str) -> None:
         self._world.problems.append(text)

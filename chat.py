@@ -22,6 +22,7 @@ from crypto.sealing import SEAL_MOST, message_label, seal
 from crypto.signing import BROADCAST, MESSAGE, KeySigner, Purpose, message_reference, sign_content
 from errors import AttachRefused, ChatError, NoAnswer, NotConnected, ServerChanged, TextRefused
 from events import Disconnected, Event, Notice, PresenceChanged
+from finished import RecentTransfers
 from framing import FROM_SERVER, decode_frame, encode_frame
 from handshake import Connector, HandshakeRefused
 from host import shake_hands
@@ -95,7 +96,17 @@ class Chat:
         self._inbox = Inbox(
             self._pair, self._settings.limits, name_of=self.contacts.name_of, show=on_event, send=self._send
         )
-        owner = Owner(self._pair, self._settings, self._threads, self._send, self._emit, self._note_settled)
+        owner = Owner(
+            self._pair,
+            self._settings,
+            self._threads,
+            send=self._send,
+            emit=self._emit,
+            settled=self._note_settled,
+            connected=self._wait_connected,
+            online=lambda user_id: self._ask_contact(user_id).user.online,
+            finished=RecentTransfers(self._settings.limits.shown),
+        )
         self._transfers = Transfers(owner, downloads)
         self._alarms.start()
 
@@ -163,6 +174,8 @@ class Chat:
         self._link = link
         self._threads.start("reader", partial(self._read, link))
         self._beat()
+        self._note_settled()
+        self._transfers.connected()
         if self._profile.pin(address) != self.server_id:
             # Only now: whoever shows somebody's public key has not proved before the end to be its owner.
             self._profile.set_pin(address, self.server_id)
@@ -203,6 +216,16 @@ class Chat:
             self._gone.set()
             self._note_settled()
 
+    def _wait_connected(self, seconds: float) -> bool:
+        """Wait until we are attached to a server; False if we are not by then, or are leaving."""
+
+        def attached() -> bool:
+            return self._link is not None and not self._link.closing
+
+        with self._settled:
+            self._settled.wait_for(lambda: self._leaving or attached(), seconds)
+            return not self._leaving and attached()
+
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the connection is gone; False when that took longer."""
         return self._gone.wait(seconds)
@@ -210,6 +233,7 @@ class Chat:
     def close(self) -> None:
         """Say goodbye to the server, and end every thread. Harmless when repeated."""
         self._leaving = True
+        self._note_settled()
         deadline = Deadline(self._timers.stop)
         self._transfers.stop()
         with self._settled:  # what ends in the middle still tells its other end so

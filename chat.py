@@ -101,7 +101,17 @@ class Chat:
         self._teller = Teller(self._threads, self._settings.limits.inbox, self._questions.pending)
         self.contacts = Contacts(profile, self._ask_contact, self.users, lambda text: self._emit(Notice(text)))
         self._open_database(profile.path / "messages.sqlite3")
-        owner = Owner(self._pair, self._settings, self._threads, self._connection.send, self._emit, self._note_settled)
+        owner = Owner(
+            self._pair,
+            self._settings,
+            self._threads,
+            send=self._connection.send,
+            emit=self._emit,
+            settled=self._note_settled,
+            connected=self._connection.wait_attached,
+            online=lambda user_id: self._ask_contact(user_id).user.online,
+            finished=self._concluded,
+        )
         self._transfers = Transfers(owner, downloads)
         self._alarms.start()
         self._threads.start("outbox", self._outbox.run)
@@ -169,6 +179,7 @@ class Chat:
         if again:
             self._emit(Connected(str(address), self.server_id))
         self._outbox.connected()
+        self._transfers.connected()
 
     def _note_down(self, reason: str, final: bool) -> None:
         self._outbox.disconnected()

@@ -32,6 +32,8 @@ from events import (
     Failed,
     FileDone,
     FileFailed,
+    FileInterrupted,
+    FileResumed,
     FileStarted,
     Message,
     Notice,
@@ -404,6 +406,10 @@ class Terminal:
         elif isinstance(event, FileDone):
             done = f"saved {event.path}" if event.incoming else f"{safe_name(event.name)} delivered"
             say(f"{self._file(event)} {done} ({event.size:,} bytes)")
+        elif isinstance(event, FileInterrupted):
+            say(f"{self._file(event)} {safe_name(event.name)} interrupted: {event.reason}")
+        elif isinstance(event, FileResumed):
+            say(f"{self._file(event)} {safe_name(event.name)} goes on")
         elif isinstance(event, FileFailed):
             self._failures += not event.incoming
             say(f"{self._file(event)} {safe_name(event.name)} failed: {event.reason}")
@@ -420,7 +426,7 @@ class Terminal:
         assert self._chat is not None
         return self._chat.contacts.label(user_id, self._chat.contacts.name_of(user_id))
 
-    def _file(self, event: FileStarted | FileDone | FileFailed) -> str:
+    def _file(self, event: FileStarted | FileInterrupted | FileResumed | FileDone | FileFailed) -> str:
         return f"[File {'from' if event.incoming else 'to'} {self._label(event.peer)}]"
 
 

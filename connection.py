@@ -239,7 +239,7 @@ class Connection:
             address: of the one that is gone.
             told: whether it has said so: then it is gone for some time, and the others are tried first.
         """
-        backoff = Backoff(self._timers.retry_first, self._timers.reconnect_most)
+        backoff = Backoff(self._timers.retry_first, self._timers.retry_client)
         with self._changed:
             place = self._addresses.index(address) + told
             self._addresses = self._addresses[place:] + self._addresses[:place]

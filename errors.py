@@ -11,6 +11,7 @@ ChatError
  +- NotShown          a handler of events could not show a message
  +- TextRefused       a text that cannot be sent
  +- FileRefused       a file that cannot be sent
+ +- NotRemembered     what must outlive the program could not be written or read
 """
 
 from __future__ import annotations
@@ -67,3 +68,7 @@ class TextRefused(ChatError):
 
 class FileRefused(ChatError):
     """Raised for a file that cannot be sent; nothing of it was."""
+
+
+class NotRemembered(ChatError):
+    """Raised when what must outlive the program could not be written or read."""

@@ -113,6 +113,27 @@ class FileStarted:
 
 
 @dataclass(frozen=True)
+class FileInterrupted:
+    """A transfer waits until both ends are connected again; told once, until it has gone on."""
+
+    file_id: str
+    peer: str
+    name: str
+    incoming: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class FileResumed:
+    """A transfer that was interrupted goes on."""
+
+    file_id: str
+    peer: str
+    name: str
+    incoming: bool
+
+
+@dataclass(frozen=True)
 class FileDone:
     """A file has arrived whole, and its hash is right; `path` is where it was saved, or what was sent."""
 
@@ -185,6 +206,8 @@ Event = (
     | Failed
     | Unconfirmed
     | FileStarted
+    | FileInterrupted
+    | FileResumed
     | FileDone
     | FileFailed
     | PresenceChanged

@@ -14,6 +14,7 @@ from collections import OrderedDict
 
 import socp
 from database import Database, DatabaseError
+from errors import NotRemembered
 from settings import Limits
 
 log = logging.getLogger("socp.memory")
@@ -114,7 +115,7 @@ class Shown:
 
 
 class Concluded:
-    """The files that came to an end here, whichever, each by its sender and its file_id.
+    """The files that came to an end here, whichever, each by its sender and its file_id; a finished.FinishedTransfers.
 
     Args:
         database: the client's.
@@ -149,12 +150,14 @@ class Concluded:
         """Write down how a transfer has ended, before anybody is told.
 
         Raises:
-            DatabaseError: it is not written down.
+            NotRemembered: it is not written down.
         """
         row = (sender, file_id, status, sha256, socp.now_ms())
-        self._database.commit(
-            lambda connection: _execute(connection, "INSERT OR REPLACE INTO concluded VALUES (?, ?, ?, ?, ?)", row)
-        )
+        statement = "INSERT OR REPLACE INTO concluded VALUES (?, ?, ?, ?, ?)"
+        try:
+            self._database.commit(lambda connection: _execute(connection, statement, row))
+        except DatabaseError as error:
+            raise NotRemembered(str(error)) from error
         with self._lock:
             self._known[(sender, file_id)] = (status, sha256)
             if len(self._known) > self._most:

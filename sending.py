@@ -17,19 +17,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import socp
+from connection import Send
 from contacts import Contact
 from crypto.encoding import encode_base64url
 from crypto.keys import KeyPair
 from crypto.sealing import BLOCK_SEALED, BLOCKS_MOST, SEAL_MOST, chunk_label, seal
 from crypto.signing import FILE_RESULT, MANIFEST, KeySigner, sign_content, verify_content
-from errors import ChatError, FileRefused
-from events import Event, FileDone, FileFailed, FileStarted
+from errors import ChatError, FileRefused, NotConnected
+from events import Event, FileDone, FileFailed, FileInterrupted, FileResumed, FileStarted
+from finished import FinishedTransfers
 from messages import Manifest
+from outgoing import Outgoing, Step
 from settings import Settings
-from socp import FILE_CHUNK, FILE_END, FILE_START, SERVER_BUSY, Envelope
+from socp import FILE_CHUNK, FILE_END, FILE_START, SERVER_BUSY, USER_NOT_FOUND, Envelope
 from threads import Threads
 
 log = logging.getLogger("socp.sending")
@@ -40,39 +43,19 @@ _HASHED_AT_ONCE = 1024 * 1024
 NAME_MOST = 255  # characters
 
 
-class Send(Protocol):
-    """Sends a frame of ours, waiting while the server takes no more; raises ChatError when it cannot be."""
-
-    def __call__(self, frame_type: str, to: str, payload: dict[str, object], ts: int | None = None) -> None:
-        """Send it; `ts` is in Unix ms, now if None."""
-
-
 class TransferFailed(Exception):
     """Raised inside a transfer to end it; the message says why, for people."""
 
 
-class Outgoing:
-    """A file that we send."""
+class _Sending(Outgoing):
+    """A file that we send: how far it has come, where it is read, and to whom it goes."""
 
-    def __init__(self, manifest: Manifest, recipient: Contact, path: Path, file: BinaryIO) -> None:
-        self.manifest = manifest
+    def __init__(self, manifest: Manifest, recipient: Contact, path: Path, file: BinaryIO, settings: Settings) -> None:
+        window = max(1, settings.limits.transfer_window // CHUNK_SEALED)
+        super().__init__(manifest, window, settings.timers, settings.limits)
         self.recipient = recipient
         self.path = path
         self.file = file
-        self.changed = threading.Condition()  # guards all below
-        self.accepted = False
-        self.next_index = 0
-        self.heard = time.monotonic()
-        self.busy = False
-        self.final: str | None = None
-        self.reason = ""
-
-    def end(self, status: str, reason: str) -> None:
-        """Note how it ended, unless that is known."""
-        with self.changed:
-            if self.final is None:
-                self.final, self.reason = status, reason
-            self.changed.notify_all()
 
 
 @dataclass(frozen=True)
@@ -86,6 +69,10 @@ class Owner:
         send: sends a frame of its user's.
         emit: told each event.
         settled: told when a transfer is over and its event has been emitted.
+        connected: waits up to so many seconds until the client is attached to a server; False if it is not by then, or
+            is leaving.
+        online: asks the server whether a user is online; raises ChatError when it does not say.
+        finished: how incoming transfers ended.
     """
 
     pair: KeyPair
@@ -94,6 +81,17 @@ class Owner:
     send: Send
     emit: Callable[[Event], None]
     settled: Callable[[], None]
+    connected: Callable[[float], bool]
+    online: Callable[[str], bool]
+    finished: FinishedTransfers
+
+    def is_online(self, user_id: str) -> bool:
+        """Ask the server whether a user is online; False when it does not say."""
+        try:
+            return self.online(user_id)
+        except ChatError as error:
+            log.info("it is not known whether the other end of a transfer is online: %s", error)
+            return False
 
 
 class FileSender:
@@ -106,7 +104,7 @@ class FileSender:
         self._timers = owner.settings.timers
         self._limits = owner.settings.limits
         self._lock = threading.Lock()  # guards _outgoing
-        self._outgoing: dict[str, Outgoing] = {}
+        self._outgoing: dict[str, _Sending] = {}
 
     @property
     def active(self) -> int:
@@ -120,6 +118,20 @@ class FileSender:
             outgoing = list(self._outgoing.values())
         for sending in outgoing:
             sending.end("failed", reason)
+
+    def disconnected(self) -> None:
+        """Interrupt every transfer: what was on its way may be lost."""
+        with self._lock:
+            outgoing = list(self._outgoing.values())
+        for sending in outgoing:
+            sending.lose("the connection was lost")
+
+    def connected(self) -> None:
+        """Have every transfer that was interrupted go on."""
+        with self._lock:
+            outgoing = list(self._outgoing.values())
+        for sending in outgoing:
+            sending.hurry()
 
     def offer(self, recipient: Contact, path: Path) -> str:
         """Send a file, in a thread of its own.
@@ -138,7 +150,7 @@ class FileSender:
             name = path.name.encode("utf-8", errors="replace").decode("utf-8")[:NAME_MOST]
             chunks = -(-size // CHUNK_PLAIN)
             manifest = Manifest(str(uuid.uuid4()), recipient.user.user_id, name, size, "", chunks)
-            sending = Outgoing(manifest, recipient, path, file)
+            sending = _Sending(manifest, recipient, path, file, self._owner.settings)
             with self._lock:
                 self._outgoing[manifest.file_id] = sending
             if not self._owner.threads.start(f"send {manifest.file_id[:8]}", partial(self._run_outgoing, sending)):
@@ -150,31 +162,34 @@ class FileSender:
             raise
         return manifest.file_id
 
-    def _run_outgoing(self, sending: Outgoing) -> None:
-        manifest = sending.manifest
-        event: Event
+    def _run_outgoing(self, sending: _Sending) -> None:
+        reason = ""
         try:
             self._hash(sending)
-            self._start(sending)
-            self._send_chunks(sending)
+            self._offer(sending, time.monotonic() + self._timers.offer, "the recipient did not answer the offer")
+            self._transfer(sending)
+        except (TransferFailed, ChatError, OSError) as error:
+            reason = f"cannot read {sending.path}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        finally:
+            sending.file.close()
+        manifest = sending.manifest
+        event: Event
+        if sending.final == "complete":
             event = FileDone(
                 manifest.file_id, manifest.peer, manifest.name, manifest.size, incoming=False, path=sending.path
             )
-        except (TransferFailed, ChatError, OSError) as error:
-            reason = f"cannot read {sending.path}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        else:
             event = FileFailed(manifest.file_id, manifest.peer, manifest.name, incoming=False, reason=reason)
             if sending.accepted:
                 # An end before the last chunk is how a recipient learns at once that no more will come.
                 with contextlib.suppress(ChatError):
                     self._owner.send(FILE_END, manifest.peer, {"file_id": manifest.file_id})
-        finally:
-            sending.file.close()
         self._owner.emit(event)
         with self._lock:
             del self._outgoing[manifest.file_id]
         self._owner.settled()
 
-    def _hash(self, sending: Outgoing) -> None:
+    def _hash(self, sending: _Sending) -> None:
         hasher, size = hashlib.sha256(), 0
         while data := sending.file.read(_HASHED_AT_ONCE):
             hasher.update(data)
@@ -186,24 +201,31 @@ class FileSender:
         sending.manifest = replace(sending.manifest, sha256=hasher.hexdigest())
         sending.file.seek(0)
 
-    def _start(self, sending: Outgoing) -> None:
-        """Send the manifest, and wait until the recipient takes the file."""
-        manifest = sending.manifest
-        deadline = time.monotonic() + self._timers.offer
-        while True:
-            self._send_manifest(manifest)
-            with sending.changed:
-                sending.changed.wait_for(
-                    lambda: sending.accepted or sending.busy or sending.final is not None,
-                    max(0.0, deadline - time.monotonic()),
-                )
-                self._check_final(sending)
-                if sending.accepted:
-                    break
-                if not sending.busy:
-                    raise TransferFailed("the recipient did not answer the offer")
-            self._pause(sending)
-        self._owner.emit(FileStarted(manifest.file_id, manifest.peer, manifest.name, manifest.size, incoming=False))
+    def _offer(self, sending: _Sending, deadline: float, too_late: str) -> None:
+        """Send the manifest, again if need be, until the recipient says from where it takes the file.
+
+        Args:
+            deadline: of all attempts, on the monotonic clock.
+            too_late: the reason to fail for when it has passed.
+
+        Raises:
+            TransferFailed: it has, or the transfer has ended meanwhile.
+        """
+        while not _is_over(sending):
+            sending.wait_turn(deadline - time.monotonic())
+            if not self._owner.connected(max(0.0, deadline - time.monotonic())) and not _is_over(sending):
+                raise TransferFailed("this client is leaving" if time.monotonic() < deadline else too_late)
+            if time.monotonic() >= deadline:
+                raise TransferFailed(too_late)
+            sending.begin_offer()
+            try:
+                self._send_manifest(sending.manifest)
+            except NotConnected as error:
+                sending.lose(str(error))
+            # A person may take long to accept; a client that has begun does not.
+            patience = self._timers.ask if sending.accepted else self._timers.offer
+            if sending.wait_answer(min(patience, deadline - time.monotonic())):
+                return
 
     def _send_manifest(self, manifest: Manifest) -> None:
         payload: dict[str, object] = {
@@ -220,43 +242,51 @@ class FileSender:
         payload["content_sig"] = sign_content(self._signer, MANIFEST, values)
         self._owner.send(FILE_START, manifest.peer, payload, ts)
 
-    def _send_chunks(self, sending: Outgoing) -> None:
-        manifest = sending.manifest
-        window = max(1, self._limits.transfer_window // CHUNK_SEALED)
-        index = sending.next_index
-        ended = False
-        sending.heard = time.monotonic()
-        end_at = 0.0
-        while True:
-            with sending.changed:
-                until = sending.heard + self._timers.stall
-                if index == manifest.chunks and not ended:
-                    until = min(until, end_at)
-                sending.changed.wait_for(
-                    partial(_may_go_on, sending, index, window, ended, end_at), max(0.0, until - time.monotonic())
-                )
-                if sending.final == "complete":
-                    return
-                self._check_final(sending)
-                # Servers that are busy for ever make no progress either.
-                if time.monotonic() - sending.heard >= self._timers.stall:
-                    raise TransferFailed("nothing was heard from the recipient for too long")
-                busy = sending.busy
-                if not _may_go_on(sending, index, window, ended, end_at):
-                    continue
-            if busy:
-                # Something was thrown away on the way: go back to what the recipient has not had.
-                self._pause(sending)
-                index, ended = sending.next_index, False
-            elif index < manifest.chunks:
-                self._send_chunk(sending, index)
-                index += 1
-                end_at = time.monotonic() + 2 * self._timers.busy
-            else:
-                self._owner.send(FILE_END, manifest.peer, {"file_id": manifest.file_id})
-                ended = True
+    def _transfer(self, sending: _Sending) -> None:
+        """Send what the recipient has accepted, until it has said what became of it.
 
-    def _send_chunk(self, sending: Outgoing, index: int) -> None:
+        Raises:
+            TransferFailed: it has failed.
+        """
+        manifest = sending.manifest
+        if not _is_over(sending):
+            self._owner.emit(FileStarted(manifest.file_id, manifest.peer, manifest.name, manifest.size, incoming=False))
+        while (step := sending.next_step()) is not Step.OVER:
+            try:
+                self._take_step(sending, step)
+            except NotConnected as error:
+                sending.lose(str(error))
+        _is_over(sending)
+
+    def _take_step(self, sending: _Sending, step: Step) -> None:
+        manifest = sending.manifest
+        if step is Step.CHUNK:
+            self._send_chunk(sending, sending.begin_chunk())
+        elif step is Step.END:
+            sending.begin_end()
+            self._owner.send(FILE_END, manifest.peer, {"file_id": manifest.file_id})
+        elif step is Step.ASK:
+            sending.begin_question()
+            self._send_manifest(manifest)
+        elif step is Step.BUSY:
+            sending.pause()
+        elif step is Step.OFFER:
+            self._resume(sending, sending.lost)
+        elif step is Step.STALLED:
+            if not self._owner.is_online(manifest.peer):
+                sending.lose("the recipient is not online")
+            elif sending.stalled():  # and has not stirred while the question was out
+                raise TransferFailed("nothing was heard from the recipient for too long")
+
+    def _resume(self, sending: _Sending, reason: str) -> None:
+        """Offer the file again until it goes on."""
+        manifest = sending.manifest
+        self._owner.emit(FileInterrupted(manifest.file_id, manifest.peer, manifest.name, incoming=False, reason=reason))
+        self._offer(sending, sending.deadline(), f"it was interrupted for too long: {reason}")
+        if not _is_over(sending):
+            self._owner.emit(FileResumed(manifest.file_id, manifest.peer, manifest.name, incoming=False))
+
+    def _send_chunk(self, sending: _Sending, index: int) -> None:
         manifest = sending.manifest
         sending.file.seek(index * CHUNK_PLAIN)
         expected = min(CHUNK_PLAIN, manifest.size - index * CHUNK_PLAIN)
@@ -268,15 +298,6 @@ class FileSender:
         payload = {"file_id": manifest.file_id, "index": index, "ciphertext": sealed}
         self._owner.send(FILE_CHUNK, manifest.peer, payload)
 
-    def _pause(self, sending: Outgoing) -> None:
-        with sending.changed:
-            sending.busy = False
-            sending.changed.wait_for(lambda: sending.final is not None, self._timers.busy)
-
-    def _check_final(self, sending: Outgoing) -> None:
-        if sending.final is not None:
-            raise TransferFailed(sending.reason)
-
     def take_ack(self, envelope: Envelope) -> None:
         """Take a recipient's FILE_ACK, in the reader's thread."""
         payload = envelope.payload
@@ -286,13 +307,7 @@ class FileSender:
             return
         status, detail = payload["status"], str(payload.get("detail", ""))
         if status == "receiving":
-            with sending.changed:
-                sending.accepted = True
-                sending.heard = time.monotonic()
-                # A recipient that asks again for what it had is not believed: it could keep us here for ever.
-                if payload["next_index"] <= sending.manifest.chunks:
-                    sending.next_index = max(sending.next_index, payload["next_index"])
-                sending.changed.notify_all()
+            sending.take_report(payload["next_index"])
             return
         signature = str(payload.get("content_sig", ""))
         if not verify_content(sending.recipient.key, FILE_RESULT, envelope.signed_values(), signature):
@@ -310,24 +325,22 @@ class FileSender:
         if sending is None:
             return
         if code == SERVER_BUSY:
-            with sending.changed:
-                sending.busy = True
-                sending.changed.notify_all()
+            sending.take_busy()
+        elif code == USER_NOT_FOUND and sending.accepted:
+            sending.lose("the recipient is not online")
         else:
             sending.end("failed", f"{code}: {detail}" if detail else code)
 
 
-def _may_go_on(sending: Outgoing, index: int, window: int, ended: bool, end_at: float) -> bool:
-    """Tell whether a sender has something to do. `sending.changed` is held.
+def _is_over(sending: Outgoing) -> bool:
+    """Tell whether the recipient has the whole file.
 
-    The end is sent when the recipient has every chunk, or has had the time to say so. A server that was busy may have
-    thrown the last one away and let the end pass, which would look like the end of a sender who gave up.
+    Raises:
+        TransferFailed: the transfer has ended without that.
     """
-    if sending.final is not None or sending.busy:
-        return True
-    if index < sending.manifest.chunks:
-        return index - sending.next_index < window
-    return not ended and (sending.next_index >= index or time.monotonic() >= end_at)
+    if sending.final not in (None, "complete"):
+        raise TransferFailed(sending.reason)
+    return sending.final == "complete"
 
 
 def _open_regular(path: Path) -> BinaryIO:

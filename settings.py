@@ -20,8 +20,8 @@ class Timers:
     full: float = 10.0  # section 14: an outgoing queue that stays full for so long closes its link
     connect: float = 4.0  # one attempt to connect; less than `stop`, so that none outlives the program
     retry_first: float = 1.0  # section 6.1: back-off, doubling …
-    retry_most: float = 60.0  # … up to this
-    reconnect_most: float = 30.0  # the same for a client, behind which a person sits
+    retry_most: float = 60.0  # … up to this …
+    retry_client: float = 30.0  # … or to this, where a person waits
     dial_grace: float = 10.0  # section 6.3: how long the greater id waits to be dialled
     lost_after: float = 45.0  # section 7.1: a server without a link for so long has no users online
     probe: float = 3.0  # section 5.1: what an old link has to prove that it lives
@@ -33,6 +33,8 @@ class Timers:
     request: float = 10.0  # a client's wait for its server's answer
     offer: float = 600.0  # section 10: a person may take so long to accept a file
     stall: float = 60.0  # section 10: a transfer without a frame for so long has failed
+    ask: float = 15.0  # without progress for so long, a sender asks its recipient: three times before `stall`
+    resume: float = 600.0  # section 10: an interrupted transfer may go on for so long after its last progress
     busy: float = 1.0  # a sender's pause after SERVER_BUSY
     farewell: float = 60.0  # at the end of input, a client waits so long for receipts and transfers
     disk_retry: float = 5.0  # between two attempts to write what could not be written
@@ -72,6 +74,7 @@ class Limits:
     transfers: int = 4  # section 10: that a recipient takes at a time …
     transfers_waiting: int = 64  # … and that may wait for their turn …
     transfers_of_one: int = 16  # … of which so many may be of one sender
+    transfer_restarts: int = 8  # a recipient may begin a file anew so often: each time it costs us all of it
     shown: int = 100_000  # messages that a client remembers to have shown: 43 bytes each, and what holds them
     inbox: int = 1_000  # frames that wait to be shown
     outbox: int = 10_000  # messages of ours that are not confirmed; their texts are on the disk

@@ -53,12 +53,15 @@ class Transfers:
 
     def stop(self) -> None:
         """End every transfer; the other end of each is told."""
-        self._end_all("this client is leaving")
+        self._sender.end_all("this client is leaving")
+        self._receiver.end_all("this client is leaving")
 
     def disconnected(self) -> None:
-        """End every transfer, since nobody can be told any more."""
-        self._end_all("the connection was lost")
+        """Interrupt every transfer: the connection was lost."""
+        self._sender.disconnected()
+        self._receiver.disconnected()
 
-    def _end_all(self, reason: str) -> None:
-        self._sender.end_all(reason)
-        self._receiver.end_all(reason)
+    def connected(self) -> None:
+        """Have every transfer that was interrupted go on: frames can be sent again. Waits for nothing."""
+        self._sender.connected()
+        self._receiver.connected()

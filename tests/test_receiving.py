@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import threading
 import uuid
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import socp
 from crypto.encoding import encode_base64url
 from crypto.sealing import chunk_label, seal
 from crypto.signing import FILE_RESULT, MANIFEST, KeySigner, sign_content, verify_content
+from errors import NoAnswer, NotRemembered
+from events import FileInterrupted, FileStarted
+from messages import read_manifest
+from receiving import Came, Incoming
 from sending import CHUNK_PLAIN
 from settings import Limits, Settings, Timers
 from socp import FILE_ACK, FILE_CHUNK, FILE_END, FILE_START, Envelope
@@ -72,8 +78,8 @@ def resigned(start: Envelope, **change: Any) -> Envelope:
     return changed(draft, content_sig=signature)
 
 
-class OfferTest(WireTest):
-    """Offers that are not taken."""
+class OfferedTest(WireTest):
+    """A test in which offers are made by hand."""
 
     settings = Settings(limits=replace(Limits(), file_bytes=10 * CHUNK_PLAIN))
 
@@ -91,6 +97,10 @@ class OfferTest(WireTest):
         }
         wire = socp.make_envelope(FILE_START, self.alice.id, self.bob.id, change.pop("ts", socp.now_ms()), payload)
         return resigned(socp.read_envelope(wire), **change)
+
+
+class OfferTest(OfferedTest):
+    """Offers that are not taken."""
 
     def test_rejected(self) -> None:
         """An offer that section 10 does not allow is rejected with a reason, signed, and leaves nothing."""
@@ -145,14 +155,135 @@ class OfferTest(WireTest):
         receiving = [envelope for envelope in self.bob.sent if envelope.payload["status"] == "receiving"]
         self.assertEqual(len(receiving), limit.transfers)
 
+    def test_disconnected_before_its_turn(self) -> None:
+        """A transfer that had not begun when the connection was lost is not interrupted by that once it begins."""
+        manifest, _ = read_manifest(self.offered())
+        receiving = Incoming(manifest, 1000)
+        receiving.lose()
+        receiving.ask()
+        receiving.start()
+        self.assertIs(receiving.next(), Came.NOTHING)
+
     def test_offered_again(self) -> None:
         """An offer that is repeated while the file is received is answered by where the recipient stands."""
         offer = self.offered()
         self.bob.transfers.take_start(offer)
         self.bob.events.get(timeout=PATIENCE)
         self.bob.transfers.take_start(resigned(offer))
-        self.assertEqual([envelope.payload["next_index"] for envelope in self.bob.sent], [0, 0])
+        self.assertEqual([envelope.payload["next_index"] for envelope in self.bob.wait_sent(2)], [0, 0])
         self.assertEqual(self.bob.transfers.active, 1)
+
+
+class OfferAgainTest(OfferedTest):
+    """Offers of files that are, or were, received before."""
+
+    def setUp(self) -> None:
+        """Have bob take an offer."""
+        super().setUp()
+        self.offer_sent = self.offered()
+        self.bob.transfers.take_start(self.offer_sent)
+        self.bob.wait_sent(1)
+
+    def answer(self, offer: Envelope) -> Envelope:
+        """Return the answer to an offer that is made now."""
+        count = len(self.bob.sent)
+        self.bob.transfers.take_start(offer)
+        [answer] = self.bob.wait_sent(count + 1)[count:]
+        return answer
+
+    def test_under_way(self) -> None:
+        """While a file is received, an offer that is forged, old or of something else neither ends nor moves it."""
+        ts = socp.now_ms() - 6 * 60 * 1000
+        old = socp.read_envelope({**self.offer_sent.to_wire(), "ts": ts})
+        with self.assertLogs("socp.receiving", "WARNING"):
+            self.bob.transfers.take_start(changed(self.offer_sent, size=6))
+        for offer in (resigned(old), resigned(self.offer_sent, sha256="11" * 32), resigned(self.offer_sent, name="y")):
+            self.bob.transfers.take_start(offer)
+        self.assertEqual(self.answer(resigned(self.offer_sent)).payload["status"], "receiving")
+        self.assertEqual((len(self.bob.sent), self.bob.transfers.active), (2, 1))
+
+    def test_flood(self) -> None:
+        """Offers that come faster than they are answered are answered once, and take no room."""
+        held, released = threading.Event(), threading.Event()
+        self.addCleanup(released.set)
+
+        def hold(_: Envelope) -> None:
+            held.set()
+            self.assertTrue(released.wait(PATIENCE))
+
+        self.bob.alter = hold
+        again = resigned(self.offer_sent)
+        self.bob.transfers.take_start(again)
+        self.assertTrue(held.wait(PATIENCE))
+        for _ in range(20):
+            self.bob.transfers.take_start(again)
+        [incoming] = self.bob.transfers._receiver._incoming.values()
+        self.assertEqual(list(incoming._waiting), [None])
+        released.set()
+        self.assertEqual(len(self.bob.wait_sent(3)), 3)
+
+    def test_finished(self) -> None:
+        """A file that has ended is not taken again: how it ended is said again, signed, and never anything else."""
+        self.bob.stop()
+        self.wait_settled(self.bob)
+        file_id = self.offer_sent.payload["file_id"]
+        self.assertEqual(self.bob.finished.get(self.alice.id, file_id), ("failed", "00" * 32))
+        for status in ("failed", "complete"):
+            with self.subTest(status=status):
+                self.bob.transfers._receiver._recent.add(self.alice.id, file_id, status, "00" * 32)
+                answer = self.answer(resigned(self.offer_sent))
+                self.assertEqual(answer.payload["status"], status)
+                self.assertEqual(answer.payload["next_index"], int(status == "complete"))
+                signature = answer.payload["content_sig"]
+                self.assertTrue(verify_content(key("bob").public, FILE_RESULT, answer.signed_values(), signature))
+                other = self.answer(resigned(self.offer_sent, sha256="11" * 32))
+                self.assertEqual(other.payload["status"], "rejected")
+                count = len(self.bob.sent)
+                with self.assertLogs("socp.receiving", "WARNING"):
+                    self.bob.transfers.take_start(changed(self.offer_sent, size=6))
+                self.assertEqual((len(self.bob.sent), self.bob.transfers.active), (count, 0))
+
+
+class MemoryTest(OfferedTest):
+    """What outlives the client that has received a file."""
+
+    def test_remembered_before_it_is_said(self) -> None:
+        """Whoever is told how a transfer ended can rely on it that it is remembered."""
+        known: list[object] = []
+
+        def alter(envelope: Envelope) -> Envelope:
+            if "content_sig" in envelope.payload:
+                known.append(self.bob.finished.get(self.alice.id, envelope.payload["file_id"]))
+            return envelope
+
+        self.bob.alter = alter
+        self.offer(b"x")
+        self.assert_done(self.alice)
+        self.assertEqual(known, [("complete", hashlib.sha256(b"x").hexdigest())])
+
+    def test_disk_fails(self) -> None:
+        """A file is received though that cannot be remembered; what cannot be looked up is rejected."""
+        full = mock.Mock(side_effect=NotRemembered("the disk is full"))
+        self.bob.finished.add = full  # type: ignore[method-assign]
+        with self.assertLogs("socp.receiving", "WARNING"):
+            file_id = self.offer(b"x")
+            self.assert_done(self.alice)
+        self.assert_done(self.bob)
+        self.wait_settled(self.bob)
+        self.assertEqual(full.call_args.args[:3], (self.alice.id, file_id, "complete"))
+        self.bob.transfers.take_start(self.alice.sent[0])
+        self.assertEqual(self.bob.sent[-1].payload["status"], "complete")
+        self.bob.finished.get = full  # type: ignore[method-assign]
+        with self.assertLogs("socp.receiving", "WARNING"):
+            self.bob.transfers.take_start(self.offered())
+        self.assertEqual(self.bob.sent[-1].payload["status"], "rejected")
+
+    def test_rejected_is_not_remembered(self) -> None:
+        """A file that was rejected may be offered again."""
+        offer = self.offered()
+        self.bob.transfers.take_start(resigned(offer, mode="group"))
+        self.assertEqual(self.bob.sent[-1].payload["status"], "rejected")
+        self.assertEqual(len(self.bob.finished._ended), 0)
 
 
 class ChunksTest(WireTest):
@@ -256,17 +387,24 @@ class ChunksTest(WireTest):
 
     def test_flood(self) -> None:
         """A sender that sends more than the window allows fails its transfer, and is not kept in memory."""
-        self.alice.alter = lambda envelope: None if envelope.type == FILE_CHUNK else envelope
+        held, released = threading.Event(), threading.Event()
+        self.addCleanup(released.set)
+
+        def hold(envelope: Envelope) -> Envelope | None:
+            held.set()
+            self.assertTrue(released.wait(PATIENCE))
+            return None
+
+        self.bob.alter = hold  # its first report: what comes now waits
         file_id = self.offer(b"x" * CHUNK_PLAIN * 100)
-        self.bob.events.get(timeout=PATIENCE)
-        payload = {"file_id": file_id, "index": 5, "ciphertext": "AAAA"}
-        wire = socp.make_envelope(FILE_CHUNK, self.alice.id, self.bob.id, 1, payload)
-        big = socp.read_envelope(wire, b"x" * 600_000)
-        with self.bob.transfers._receiver._incoming[self.alice.id, file_id].changed:
-            incoming = self.bob.transfers._receiver._incoming[self.alice.id, file_id]
-            incoming.waiting.extend([big] * 4)
-            incoming.waiting_bytes = 4 * 600_000
-        self.bob.transfers.take(big)
+        self.assertTrue(held.wait(PATIENCE))
+        for index in range(100):
+            payload = {"file_id": file_id, "index": index, "ciphertext": "AAAA"}
+            wire = socp.make_envelope(FILE_CHUNK, self.alice.id, self.bob.id, 1, payload)
+            self.bob.transfers.take(socp.read_envelope(wire, b"x" * 600_000))
+        [incoming] = self.bob.transfers._receiver._incoming.values()
+        self.assertEqual(len(incoming._waiting), 2 * Limits().transfer_window // 600_000)
+        released.set()
         self.assert_failed(self.bob, "more than was asked for")
 
     def test_cannot_be_saved(self) -> None:
@@ -282,7 +420,64 @@ class ChunksTest(WireTest):
 class SilenceTest(WireTest):
     """Senders that say nothing more."""
 
-    settings = Settings(replace(Timers(), stall=0.2))
+    settings = Settings(replace(Timers(), stall=0.2, resume=1.0))
+
+    def silence(self) -> str:
+        """Have alice fall silent once bob has taken her file, and return its file_id."""
+        self.alice.alter = lambda envelope: envelope if envelope.type == FILE_START else None
+        return self.offer(b"x" * CHUNK_PLAIN * 2)
+
+    def test_not_online(self) -> None:
+        """A sender who is not online is waited for, and asked about once in each time of silence."""
+        self.bob.says_online = lambda: False
+        self.silence()
+        self.assert_told(self.bob, FileStarted, FileInterrupted)
+        self.assert_failed(self.bob, "interrupted for too long")
+        self.assertLessEqual(self.bob.asked_online, 5)
+        self.assert_nothing_left()
+
+    def test_unknown_whether_online(self) -> None:
+        """So is one of whom the server does not say whether it is online."""
+
+        def online() -> bool:
+            raise NoAnswer("the server did not answer")
+
+        self.bob.says_online = online
+        self.silence()
+        self.assert_told(self.bob, FileStarted, FileInterrupted)
+
+    def test_heard_while_asking(self) -> None:
+        """A sender whose chunk comes while it is asked for is not taken for silent."""
+        withheld: list[Envelope] = []
+
+        def alter(envelope: Envelope) -> Envelope | None:
+            if envelope.type == FILE_CHUNK:
+                withheld.append(envelope)
+                return None
+            return envelope
+
+        def online() -> bool:
+            self.alice.wait_sent(3)
+            for envelope in withheld:
+                self.bob.transfers.take(envelope)
+            withheld.clear()
+            return True
+
+        self.alice.alter = alter
+        self.bob.says_online = online
+        content = os.urandom(CHUNK_PLAIN * 2)
+        self.offer(content)
+        self.assertEqual(self.assert_done(self.bob).path.read_bytes(), content)
+
+    def test_offered_for_ever(self) -> None:
+        """A sender that only offers the file again holds its place no longer than an interrupted transfer may."""
+        self.silence()
+        self.bob.wait_sent(1)
+        deadline = Deadline(PATIENCE)
+        while self.bob.transfers.active:
+            self.bob.transfers.take_start(resigned(self.alice.sent[0]))
+            self.assertTrue(deadline.left())
+        self.assert_failed(self.bob, "interrupted for too long")
 
     def test_silence(self) -> None:
         """A sender that falls silent fails the transfer in time, and nothing of it is left."""

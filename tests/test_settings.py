@@ -18,7 +18,7 @@ class SettingsTest(unittest.TestCase):
         self.assertEqual((timers.heartbeat, timers.silence, timers.lost_after), (15, 45, 45))
         self.assertEqual((timers.retry_first, timers.retry_most, timers.dial_grace), (1, 60, 10))
         self.assertEqual((timers.presence, timers.seen, timers.full), (1, 600, 10))
-        self.assertEqual((timers.offer, timers.stall), (600, 60))
+        self.assertEqual((timers.offer, timers.stall, timers.resume), (600, 60, 600))
 
     def test_limits_of_the_protocol(self) -> None:
         """The defaults are those of PROTOCOL.md, in bytes, milliseconds and counts."""

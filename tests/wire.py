@@ -13,7 +13,8 @@ from typing import Any
 import socp
 from contacts import Contact
 from errors import NotConnected
-from events import Event, FileDone, FileFailed, FileStarted
+from events import Event, FileDone, FileFailed, FileInterrupted, FileResumed, FileStarted
+from finished import RecentTransfers
 from framing import decode_frame, encode_frame
 from sending import Owner
 from settings import Settings
@@ -34,9 +35,9 @@ def changed(envelope: Envelope, **change: Any) -> Envelope:
 
 
 class End:
-    """One of the two: what it is told and sends, and where its files go."""
+    """One of the two: what it is told and sends, where its files go, and whether it is connected."""
 
-    def __init__(self, name: str, directory: Path, settings: Settings) -> None:
+    def __init__(self, name: str, directory: Path, settings: Settings, finished: RecentTransfers | None = None) -> None:
         self.id = key(name).id
         self.contact = Contact(make_user(name), key(name).public)
         self.files = directory / f"{name}-files"
@@ -44,25 +45,80 @@ class End:
         self.events: queue.Queue[Event] = queue.Queue()
         self.sent: list[Envelope] = []
         self.alter: Alter = lambda envelope: envelope
-        self.connected = True
         self.settled = threading.Event()
         self.other: End
-        owner = Owner(key(name), settings, self.threads, self.send, self.events.put, self.settled.set)
+        self.finished = finished if finished is not None else RecentTransfers(settings.limits.shown)
+        self.says_online: Callable[[], bool] = lambda: self.other.connected
+        self.asked_online = 0
+        self._link = threading.Condition()  # guards the two below, and is told of what is sent
+        self.connected = True
+        self._leaving = False
+        owner = Owner(
+            key(name),
+            settings,
+            self.threads,
+            self.send,
+            self.events.put,
+            self.settled.set,
+            self._wait_connected,
+            self._is_online,
+            self.finished,
+        )
         self.transfers = Transfers(owner, self.files)
         self._incoming: queue.Queue[Envelope | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
+    def _wait_connected(self, seconds: float) -> bool:
+        with self._link:
+            self._link.wait_for(lambda: self.connected or self._leaving, seconds)
+            return self.connected and not self._leaving
+
+    def _is_online(self, user_id: str) -> bool:
+        assert user_id == self.other.id
+        self.asked_online += 1
+        return self.says_online()
+
+    def cut(self) -> None:
+        """Lose the connection."""
+        with self._link:
+            self.connected = False
+        self.transfers.disconnected()
+
+    def mend(self) -> None:
+        """Be connected again."""
+        with self._link:
+            self.connected = True
+            self._link.notify_all()
+        self.transfers.connected()
+
+    def stop(self) -> None:
+        """Leave."""
+        with self._link:
+            self._leaving = True
+            self._link.notify_all()
+        self.transfers.stop()
+
     def send(self, frame_type: str, to: str, payload: dict[str, object], ts: int | None = None) -> None:
-        """Send a frame, as Chat does."""
+        """Send a frame, as Chat does; what its server knows not to arrive is answered as servers do."""
         if not self.connected:
             raise NotConnected("not connected to a server")
         frame = encode_frame(socp.make_envelope(frame_type, self.id, to, ts or socp.now_ms(), payload))
         envelope = socp.read_envelope(decode_frame(frame), frame)
-        self.sent.append(envelope)
+        with self._link:
+            self.sent.append(envelope)
+            self._link.notify_all()
         passed = self.alter(envelope)
-        if passed is not None:
+        if passed is not None and self.other.connected:
             self.other.take(passed)
+        elif passed is not None and frame_type != socp.FILE_ACK:
+            self.refuse(envelope, socp.USER_NOT_FOUND)
+
+    def wait_sent(self, count: int) -> list[Envelope]:
+        """Wait until so many frames have been sent, and return all that have."""
+        with self._link:
+            assert self._link.wait_for(lambda: len(self.sent) >= count, PATIENCE), self.sent
+            return list(self.sent)
 
     def take(self, envelope: Envelope) -> None:
         """Receive a frame."""
@@ -85,7 +141,7 @@ class End:
 
     def end(self) -> list[str]:
         """End its threads, and return those that did not."""
-        self.transfers.disconnected()
+        self.stop()
         left = self.threads.join(Deadline(PATIENCE))
         self._incoming.put(None)
         self._reader.join(PATIENCE)
@@ -116,6 +172,16 @@ class WireTest(unittest.TestCase):
         """Have alice send a file to bob, and return its file_id."""
         return self.alice.transfers.offer(self.bob.contact, self.file(content, name))
 
+    def crash_bob(self) -> None:
+        """Have bob's client crash and be started again: it knows what it has received, not what it was receiving."""
+        crashed = self.bob
+        kept = RecentTransfers(self.settings.limits.shown)
+        kept._ended |= crashed.finished._ended
+        crashed.cut()
+        self.assertEqual(crashed.end(), [])
+        self.bob = End("bob", self.directory, self.settings, kept)
+        self.bob.other, self.alice.other = self.alice, self.bob
+
     def wait_settled(self, end: End) -> None:
         """Wait until an end has no transfer under way."""
         deadline = Deadline(PATIENCE)
@@ -129,7 +195,11 @@ class WireTest(unittest.TestCase):
             event = end.events.get(timeout=PATIENCE)
             if isinstance(event, (FileDone, FileFailed)):
                 return event
-            self.assertIsInstance(event, FileStarted)
+            self.assertIsInstance(event, (FileStarted, FileInterrupted, FileResumed))
+
+    def assert_told(self, end: End, *expected: type[Event]) -> None:
+        """Check which events come next at one end."""
+        self.assertEqual([type(end.events.get(timeout=PATIENCE)) for _ in expected], list(expected))
 
     def assert_done(self, end: End) -> FileDone:
         """Check that a transfer has ended well at one end."""

@@ -165,6 +165,7 @@ class RecipientTest(WireTest):
             return envelope
 
         self.alice.alter = alter
+        self.bob.says_online = lambda: False  # it has patience
         self.offer(b"x" * CHUNK_PLAIN * 20)
         self.assert_failed(self.alice, "nothing was heard from the recipient")
         self.assertEqual(self.alice.asked_online, 1)

@@ -363,7 +363,7 @@ class DeadlineTest(SmallTest):
     """Connections that do not come back."""
 
     settings = Settings(
-        replace(Timers(), retry_first=0.01, retry_client=0.05, stall=0.1, resume=0.5), SmallTest.settings.limits
+        replace(Timers(), retry_first=0.01, retry_client=0.05, stall=1.0, resume=2.5), SmallTest.settings.limits
     )
 
     def test_sender_away(self) -> None:

@@ -12,9 +12,10 @@ import tempfile
 import threading
 import time
 import unittest
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from crypto.keys import KeyPair
 from tests.vectors import key
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +28,15 @@ _FORBIDDEN = re.compile(
 
 
 class Program:
-    """A running program; what it prints is read as it comes."""
+    """A running program; what it prints is read as it comes.
+
+    Args:
+        name: what the test calls it.
+        command: its arguments for Python.
+        cwd: where it runs.
+        environment: variables of its own.
+        hear: told each line of standard output; runs in the thread that reads them.
+    """
 
     def __init__(
         self,
@@ -36,6 +45,7 @@ class Program:
         *,
         cwd: Path,
         environment: dict[str, str] | None = None,
+        hear: Callable[[str], None] | None = None,
     ) -> None:
         self.name = name
         clean = {variable: value for variable, value in os.environ.items() if not _is_ours(variable)}
@@ -49,25 +59,45 @@ class Program:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        self._changed = threading.Condition()  # guards the three below
+        self._changed = threading.Condition()  # guards all below
         self.lines: list[str] = []
         self.errors: list[str] = []
         self._open = 2
+        self._all_heard = False
+        self._at_end: list[Callable[[Program], None]] = []
         self._readers = [
-            threading.Thread(target=self._read, args=(stream, into), daemon=True)
-            for stream, into in ((self.process.stdout, self.lines), (self.process.stderr, self.errors))
+            threading.Thread(target=self._read, args=(stream, into, told), daemon=True)
+            for stream, into, told in (
+                (self.process.stdout, self.lines, hear),
+                (self.process.stderr, self.errors, None),
+            )
         ]
         for reader in self._readers:
             reader.start()
 
-    def _read(self, stream: object, into: list[str]) -> None:
-        for line in stream:  # type: ignore[attr-defined]
+    def _read(self, stream: object, into: list[str], hear: Callable[[str], None] | None) -> None:
+        for data in stream:  # type: ignore[attr-defined]
+            line = data.decode("utf-8").rstrip("\n")
             with self._changed:
-                into.append(line.decode("utf-8").rstrip("\n"))
+                into.append(line)
                 self._changed.notify_all()
+            if hear is not None:
+                hear(line)
         with self._changed:
             self._open -= 1
             self._changed.notify_all()
+            calls = self._at_end if into is self.lines else []
+            self._all_heard |= into is self.lines
+        for call in calls:
+            call(self)
+
+    def on_end(self, call: Callable[[Program], None]) -> None:
+        """Have a function called once all of standard output was heard: by the thread that reads it, or here."""
+        with self._changed:
+            if not self._all_heard:
+                self._at_end.append(call)
+                return
+        call(self)
 
     def expect(self, pattern: str, *, after: int = 0, seconds: float = PATIENCE) -> re.Match[str]:
         """Wait for a line of standard output that holds `pattern`, and return the match.
@@ -174,12 +204,18 @@ def _is_ours(variable: str) -> bool:
     )
 
 
-def put_key(path: Path, name: str) -> None:
-    """Place a key of the vectors where a program looks for its own, so that it need not make one."""
+def put_key(path: Path, name: str, key_of: Callable[[str], KeyPair] = key) -> None:
+    """Place a key of the vectors where a program looks for its own, so that it need not make one.
+
+    Args:
+        path: where.
+        name: whose.
+        key_of: returns a key by its name, where it is not one of the vectors.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "wb") as file:
-        file.write(key(name).to_pem())
+        file.write(key_of(name).to_pem())
 
 
 class Network:
@@ -187,36 +223,63 @@ class Network:
 
     Args:
         factor: that the programs' timers are multiplied by.
+        key_of: returns a key by its name; without it, names are those of the vectors' keys.
+        environment: variables for every program.
     """
 
-    def __init__(self, factor: float = 1.0) -> None:
+    def __init__(
+        self,
+        factor: float = 1.0,
+        *,
+        key_of: Callable[[str], KeyPair] = key,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.factor = factor
+        self._key_of = key_of
+        self._environment = environment or {}
         self.directory = Path(tempfile.mkdtemp(prefix="socp-test-"))
         self.programs: list[Program] = []
 
-    def end(self) -> None:
-        """End all programs, and fail if one has misbehaved."""
+    def end(self, *, keep: bool = False) -> None:
+        """End all programs, and fail if one has misbehaved.
+
+        Args:
+            keep: leave the directory where it is.
+        """
         for program in reversed(self.programs):
             program.clean_up()
-        _remove(self.directory)
+        if not keep:
+            _remove(self.directory)
         misbehaved = [text for program in self.programs if (text := program.misbehaved())]
         if misbehaved:
             raise AssertionError("\n".join(misbehaved))
 
     def start(
-        self, name: str, *arguments: object, factor: float | None = None, environment: dict[str, str] | None = None
+        self,
+        name: str,
+        *arguments: object,
+        factor: float | None = None,
+        environment: dict[str, str] | None = None,
+        hear: Callable[[str], None] | None = None,
     ) -> Program:
         """Start a program: `start("bob", "client", "--server", …)`; its first argument is the module's name."""
         scaled = str(self.factor if factor is None else factor)
         command = ["-m", "tests.e2e.launch", scaled, *map(str, arguments)]
-        return self._start(name, command, environment or {})
+        return self._start(name, command, environment or {}, hear)
 
     def start_script(self, name: str, path: Path, *arguments: str) -> Program:
         """Start a script of the test's own."""
         return self._start(name, [str(path), *arguments], {})
 
-    def _start(self, name: str, command: list[str], environment: dict[str, str]) -> Program:
-        program = Program(name, command, cwd=self.directory, environment={"HOME": str(self.directory), **environment})
+    def _start(
+        self,
+        name: str,
+        command: list[str],
+        environment: dict[str, str],
+        hear: Callable[[str], None] | None = None,
+    ) -> Program:
+        variables = {"HOME": str(self.directory), **self._environment, **environment}
+        program = Program(name, command, cwd=self.directory, environment=variables, hear=hear)
         self.programs.append(program)
         return program
 
@@ -224,19 +287,34 @@ class Network:
         """Start an introducer with a key of the vectors, and return it with its port."""
         data = self.directory / name
         if not (data / "introducer_key.pem").exists():
-            put_key(data / "introducer_key.pem", name)
+            put_key(data / "introducer_key.pem", name, self._key_of)
         export = self.directory / f"{name}.b64u"
         program = self.start(name, "introducer", "--port", port, "--data-dir", data, "--export", export, *arguments)
         port = int(program.expect(r"\[Introducer\] Running on .*:(\d+) as ")[1])
         return program, port
 
     def server(
-        self, name: str, introducer_port: int, *arguments: object, port: int = 0, registered: bool = True
+        self,
+        name: str,
+        introducer_port: int,
+        *arguments: object,
+        port: int = 0,
+        registered: bool = True,
+        pins: Sequence[str] = ("introducer",),
     ) -> tuple[Program, int]:
-        """Start a server with a key of the vectors, and return it with its port, once it is registered."""
+        """Start a server with a key of the vectors, and return it with its port.
+
+        Args:
+            name: of its key and its directory.
+            introducer_port: where it joins.
+            arguments: more of them.
+            port: where it listens; 0 for a free one.
+            registered: whether to wait until it is.
+            pins: the names of the introducers that it trusts.
+        """
         data = self.directory / name
         if not (data / "server_key.pem").exists():
-            put_key(data / "server_key.pem", name)
+            put_key(data / "server_key.pem", name, self._key_of)
         program = self.start(
             name,
             "server",
@@ -244,27 +322,43 @@ class Network:
             port,
             "--introducer",
             f"127.0.0.1:{introducer_port}",
-            "--introducer-pub",
-            self.directory / "introducer.b64u",
+            *(word for pin in pins for word in ("--introducer-pub", self.directory / f"{pin}.b64u")),
             "--data-dir",
             data,
             *arguments,
         )
         port = int(program.expect(r"\[Server\] Server running on .*:(\d+)$")[1])
         if registered:
-            program.expect(r"\[Server\] Registered with introducer as " + key(name).id)
+            program.expect(r"\[Server\] Registered with introducer as " + self._key_of(name).id)
         return program, port
 
-    def client(self, name: str, server_port: int, *arguments: object) -> Program:
-        """Start a client with a key of the vectors, going by the key's name, and return it once it is attached."""
+    def client(
+        self,
+        name: str,
+        server_port: int | Sequence[int],
+        *arguments: object,
+        attached: bool = True,
+        environment: dict[str, str] | None = None,
+        hear: Callable[[str], None] | None = None,
+    ) -> Program:
+        """Start a client with a key of the vectors, going by the key's name, and return it once it is attached.
+
+        Args:
+            name: of its key, its profile and its user.
+            server_port: where its server is, or its servers, the first of them first.
+            arguments: more of them.
+            attached: whether to wait until it is attached.
+            environment: variables for it alone.
+            hear: see Program.
+        """
         profiles = self.directory / "profiles"
         if not (profiles / name / "key.pem").exists():
-            put_key(profiles / name / "key.pem", name)
+            put_key(profiles / name / "key.pem", name, self._key_of)
+        ports = [server_port] if isinstance(server_port, int) else server_port
         program = self.start(
             name,
             "client",
-            "--server",
-            f"127.0.0.1:{server_port}",
+            *(word for port in ports for word in ("--server", f"127.0.0.1:{port}")),
             "--profile",
             name,
             "--data-dir",
@@ -274,8 +368,11 @@ class Network:
             "--downloads",
             self.directory / f"{name}-files",
             *arguments,
+            environment=environment,
+            hear=hear,
         )
-        program.expect(r"\[Me\] user_id = " + key(name).id)
+        if attached:
+            program.expect(r"\[Me\] user_id = " + self._key_of(name).id)
         return program
 
     def wait_listed(self, client: Program, names: set[str], seconds: float = PATIENCE) -> None:

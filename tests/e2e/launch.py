@@ -2,7 +2,8 @@
 
 python -m tests.e2e.launch FACTOR PROGRAM [ARGUMENT …]
 
-$TEST_CLOCK_OFF holds milliseconds by which the program's clock is ahead.
+$TEST_CLOCK_OFF holds milliseconds by which the program's clock is ahead; $TEST_SABOTAGE breaks it, see
+tests/chaos/sabotage.py.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ def main() -> int:
     serialization.load_pem_private_key = partial(
         serialization.load_pem_private_key, unsafe_skip_rsa_key_validation=True
     )
+    if what := os.environ.get("TEST_SABOTAGE"):
+        importlib.import_module("tests.chaos.sabotage").sabotage(what)
     settings = Settings(timers=Timers().scaled(float(factor)))
     code: int = importlib.import_module(program).main(arguments, settings)
     return code

@@ -1,0 +1,1 @@
+"""Real processes under faults, and a checker that accounts for every message."""

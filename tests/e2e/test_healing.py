@@ -11,7 +11,7 @@ import unittest
 from collections.abc import Iterable
 from typing import ClassVar
 
-from socp import USER_ADVERTISE, USER_KEY, USER_KEY_REQUEST, USER_REMOVE
+from socp import ERROR, USER_ADVERTISE, USER_KEY, USER_KEY_REQUEST, USER_REMOVE
 from tests.e2e.harness import FAST, PATIENCE, Network, NetworkTest, Program
 from tests.e2e.proxy import FINE, HOLE, Proxy, Weather
 from tests.peer import Peer
@@ -23,6 +23,25 @@ SILENCE = 2.0
 TIMERS = f"heartbeat=0.5 silence={SILENCE} lost_after=1 retry_most=1"
 SERVERS = ("server", "server2", "server3")
 HOMES = {"alice": "server", "bob": "server2", "carol": "server3"}
+
+
+def expect_home(port: int, user: str, home: str) -> None:
+    """Wait until the server at a port says that the home of a user who is away is that server of the vectors."""
+    asker = Peer(port, "erin")
+    try:
+        asker.attach_user()
+        deadline = Deadline(PATIENCE)
+        while True:
+            asker.send(USER_KEY_REQUEST, {"user_id": key(user).id})
+            while (answer := asker.read()) is not None and answer.type not in (USER_KEY, ERROR):
+                continue
+            assert answer is not None, "the connection was closed"
+            if (answer.payload.get("server_id"), answer.payload.get("online")) == (key(home).id, False):
+                return
+            assert deadline.left(), f"of {user} it is said: {answer.payload}"
+            threading.Event().wait(0.1)  # the answer is all that tells
+    finally:
+        asker.leave()
 
 
 class HealingTest(unittest.TestCase):
@@ -202,7 +221,7 @@ class HealingTest(unittest.TestCase):
         self.start_again("server2")
         self.expect_places(HOMES)
         for name in SERVERS:
-            self.expect_home("dave", "server", by=name)
+            expect_home(self.ports[name], "dave", "server")
 
     def end_server(self, name: str, how: signal.Signals, dave: Program, reason: str, other: str) -> None:
         """End the server that dave is at, and see that he goes to the other."""
@@ -224,49 +243,44 @@ class HealingTest(unittest.TestCase):
         self.start_servers(name)
         user.expect(r"\[Server\] connected again", after=last)
 
-    def expect_home(self, user: str, home: str, *, by: str) -> None:
-        """Wait until a server says that the home of a user who is away is another."""
-        asker = Peer(self.ports[by], "erin")
-        self.addCleanup(asker.leave)
-        asker.attach_user()
-        deadline = Deadline(PATIENCE)
-        while True:
-            asker.send(USER_KEY_REQUEST, {"user_id": key(user).id})
-            answer = asker.expect(USER_KEY).payload
-            if (answer["server_id"], answer["online"]) == (key(home).id, False):
-                return
-            self.assertTrue(deadline.left(), f"{by} says of {user}: {answer}")
-            threading.Event().wait(0.1)  # the answer is all that tells
-
 
 class IntroducersTest(NetworkTest):
     """Servers that know two introducers."""
 
     factor = FAST
 
-    def join(self, name: str, ports: list[int]) -> Program:
-        """Start a server that joins through both."""
+    def join(self, name: str, ports: list[int]) -> tuple[Program, int]:
+        """Start a server that joins through both, and return it with its port."""
         pins = ("introducer", "introducer2")
-        return self.server(name, ports[0], "--introducer", f"127.0.0.1:{ports[1]}", pins=pins)[0]
+        return self.server(name, ports[0], "--introducer", f"127.0.0.1:{ports[1]}", pins=pins)
+
+    def expect_links(self, servers: dict[str, Program]) -> None:
+        """Wait until each of these has a link to each of the others."""
+        for name, other in itertools.permutations(servers, 2):
+            servers[name].expect_error(f"link to server {key(other).id} is up")
 
     def test_either_down(self) -> None:
-        """With either of two introducers down, a server gets in and links to all; no link depends on one."""
+        """With either of two introducers down, a server gets in, links to all, and learns from them who lives where.
+
+        No link depends on an introducer.
+        """
         first, first_port = self.introducer("introducer")
         second, second_port = self.introducer("introducer2")
         ports = [first_port, second_port]
         second.kill()
-        servers = {name: self.join(name, ports) for name in ("server", "server2")}
-        for name, other in itertools.permutations(servers, 2):
-            servers[name].expect_error(f"link to server {key(other).id} is up")
+        server, home = self.join("server", ports)
+        servers = {"server": server, "server2": self.join("server2", ports)[0]}
+        self.expect_links(servers)
         marks = {name: server.mark() for name, server in servers.items()}
         self.introducer("introducer2", port=second_port)
         for name, server in servers.items():
             server.expect(r"\[Server\] Registered with introducer", after=marks[name])
         first.kill()
-        servers["server3"] = self.join("server3", ports)
-        for name, other in itertools.permutations(servers, 2):
-            servers[name].expect_error(f"link to server {key(other).id} is up")
-        down = [
-            line for server in servers.values() for line in server.errors if "link to server" in line and "down" in line
-        ]
-        self.assertEqual(down, [])
+        dave = Peer(home, "dave")
+        dave.attach_user()
+        dave.leave()
+        servers["server3"], newcomer = self.join("server3", ports)
+        self.expect_links(servers)
+        expect_home(newcomer, "dave", "server")
+        logged = [line for server in servers.values() for line in server.errors]
+        self.assertEqual([line for line in logged if re.search("link to server .* is down", line)], [])

@@ -45,16 +45,17 @@ class Database:
         patience: seconds to wait for a lock that another process has on it.
 
     Raises:
-        DatabaseError: it cannot be opened, is not ours, or is of a newer version.
+        DatabaseError: it cannot be opened or written to, is not ours, or is of a newer version.
     """
 
     def __init__(self, path: Path, versions: Sequence[str], patience: float) -> None:
         self.path = path
         self._patience = patience
         self._threads = Threads()
-        self._changed = threading.Condition()  # guards the two below
+        self._changed = threading.Condition()  # guards the three below
         self._waiting: deque[tuple[Write, Done]] = deque()
         self._closed = False
+        self._writer: threading.Thread | None = None
         self._create()
         with self.reading() as connection:
             self._upgrade(connection, versions)
@@ -72,13 +73,13 @@ class Database:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > len(versions):
             raise DatabaseError(f"{self.path} was written by a newer version of this program")
-        if version == len(versions):
-            return
+        # Also when there is nothing to do: whoever starts with a file that cannot be written to is to hear of it now.
         connection.execute("BEGIN IMMEDIATE")
         for statements in versions[version:]:
             for statement in statements.split(";"):
                 connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {len(versions)}")
+        if version < len(versions):
+            connection.execute(f"PRAGMA user_version = {len(versions)}")
         connection.execute("COMMIT")
 
     def start(self) -> None:
@@ -110,6 +111,7 @@ class Database:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA fullfsync = ON")  # macOS: to the disk itself, and not to its cache
         except sqlite3.Error:
             connection.close()
             raise
@@ -125,7 +127,9 @@ class Database:
             done: told, in the writer's thread, that all of it is committed (None), or why none of it is.
         """
         with self._changed:
-            room = not self._closed and len(self._waiting) < _WAITING_MOST
+            # What the end of a write gives rise to is part of what waits when this is closed.
+            open_to_it = not self._closed or threading.current_thread() is self._writer
+            room = open_to_it and len(self._waiting) < _WAITING_MOST
             if room:
                 self._waiting.append((write, done))
                 self._changed.notify_all()
@@ -160,6 +164,8 @@ class Database:
             log.warning("threads that did not end in time: %s", ", ".join(left))
 
     def _run(self) -> None:
+        with self._changed:
+            self._writer = threading.current_thread()
         connection: sqlite3.Connection | None = None
         try:
             while batch := self._next_batch():
@@ -181,17 +187,19 @@ class Database:
         try:
             connection = connection if connection is not None else self._open()
             _transact(connection, [write for write, _ in batch])
-        except (*_WRONG, ValueError, OverflowError) as error:
-            if len(batch) > 1:  # one of them is wrong: the others are not to suffer
+        except Exception as error:
+            wrong = isinstance(error, _WRONG) or not isinstance(error, sqlite3.Error)
+            if wrong and len(batch) > 1:  # one of them is: the others are not to suffer
                 for entry in batch:
                     connection = self._write_batch(connection, [entry])
                 return connection
             failure = DatabaseError(f"cannot write to {self.path}: {error}")
-        except sqlite3.Error as error:
-            failure = DatabaseError(f"cannot write to {self.path}: {error}")
-            if connection is not None:
+            if wrong:
+                # A bug of ours. It must not end the thread that everybody else's writes wait for.
+                log.critical("a write is wrong: %s", error, exc_info=True)
+            elif connection is not None:
                 connection.close()  # after a fault of the disk, nothing that it has in its cache is to be relied on
-            connection = None
+                connection = None
         for _, done in batch:
             try:
                 done(failure)

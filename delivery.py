@@ -11,10 +11,14 @@ import logging
 from collections.abc import Callable, Mapping
 
 import socp
+from answers import Answer, Answers
+from carrier import Carrier
 from console import visible
 from crypto.signing import message_reference
+from forwarding import Forwarder
 from host import Host
 from link import Link, Sent
+from mail import Mail, read_mail
 from mesh import Mesh, Peer
 from messages import check_broadcast
 from routing import Route, RoutingTable, Where
@@ -24,13 +28,11 @@ from socp import (
     FILE_ACK,
     FILE_START,
     INVALID_SIG,
-    MSG_DIRECT,
     MSG_PUBLIC_CHANNEL,
     NOT_ALLOWED,
     SERVER_BUSY,
     SERVER_DELIVER,
     TOO_LARGE,
-    USER_DELIVER,
     USER_KEY,
     USER_LIST,
     USER_NOT_FOUND,
@@ -43,15 +45,13 @@ log = logging.getLogger("socp.delivery")
 
 
 class Overflow(enum.Enum):
-    """What happens to a frame whose receiver's queue is full (section 14)."""
+    """What happens to a frame whose receiver's queue is full (section 14). Direct messages are stored."""
 
     DROP = enum.auto()  # nobody is told: it is repeated by itself, or loses its sense
     REFUSE = enum.auto()  # its sender is told SERVER_BUSY
 
 
 OVERFLOW: Mapping[str, Overflow] = {
-    MSG_DIRECT: Overflow.REFUSE,
-    SERVER_DELIVER: Overflow.REFUSE,
     socp.FILE_START: Overflow.REFUSE,
     socp.FILE_CHUNK: Overflow.REFUSE,
     socp.FILE_END: Overflow.REFUSE,
@@ -62,13 +62,26 @@ OVERFLOW: Mapping[str, Overflow] = {
 
 
 class Delivery:
-    """Routes what users send."""
+    """Routes what users send.
 
-    def __init__(self, host: Host, table: RoutingTable, mesh: Callable[[], Mesh]) -> None:
+    Args:
+        host: signs.
+        table: who is where.
+        mesh: the links to servers.
+        carrier: takes messages for users here, and all that must be stored.
+        forwarder: hands over what is stored for users elsewhere, and hears whether it was taken.
+    """
+
+    def __init__(
+        self, host: Host, table: RoutingTable, mesh: Callable[[], Mesh], carrier: Carrier, forwarder: Forwarder
+    ) -> None:
         self._origin = host.origin
         self._limits = host.settings.limits
         self._table = table
         self._mesh = mesh
+        self._carrier = carrier
+        self._forwarder = forwarder
+        self._answers = Answers(host.origin, table)
 
     # --- direct messages ----------------------------------------------------------------------------------------
 
@@ -76,70 +89,68 @@ class Delivery:
         """Take a direct message from a user of ours, and send it on its way (section 8.1).
 
         Raises:
-            ProtocolError: INVALID_SIG, BAD_TIMESTAMP, TOO_LARGE, USER_NOT_FOUND or SERVER_BUSY, with its msg_ref.
+            ProtocolError: INVALID_SIG, BAD_TIMESTAMP, TOO_LARGE or USER_NOT_FOUND, with its msg_ref.
         """
-        payload = envelope.payload
-        refs = {"msg_ref": message_reference(payload["content_sig"])}
-        check_sender(sender, envelope, **refs)
+        mail = read_mail(envelope, sender.user_id, envelope.to)
+        check_sender(sender, envelope, msg_ref=mail.msg_ref)
         age = socp.now_ms() - envelope.ts
         if not -self._limits.clock_skew <= age <= self._limits.message_age:
             raise ProtocolError(
-                BAD_TIMESTAMP, f"sent at {envelope.ts}, the time here is {envelope.ts + age} (Unix ms)", **refs
+                BAD_TIMESTAMP,
+                f"sent at {envelope.ts}, the time here is {envelope.ts + age} (Unix ms)",
+                msg_ref=mail.msg_ref,
             )
         if not socp.is_id(envelope.to):
-            raise ProtocolError(USER_NOT_FOUND, "a direct message goes to the id of a user", **refs)
-        deliver = {
-            "ciphertext": payload["ciphertext"],
-            "sender": sender.user_id,
-            "sender_pub": payload["sender_pub"],
-            "content_sig": payload["content_sig"],
-        }
-        self._deliver(envelope.to, deliver, envelope.ts, refs)
+            raise ProtocolError(USER_NOT_FOUND, "a direct message goes to the id of a user", msg_ref=mail.msg_ref)
+        self._deliver(mail, self._answers.to_sender(mail))
 
     def take_deliver(self, peer: Peer, envelope: Envelope) -> None:
         """Take a direct message from another server, and route it by the same rule (section 8.1)."""
         payload = envelope.payload
-        refs = {"msg_ref": message_reference(payload["content_sig"])}
-        deliver = {name: payload[name] for name in ("ciphertext", "sender", "sender_pub", "content_sig")}
+        store = payload.get("store", False)
         try:
-            self._deliver(
-                payload["user_id"],
-                deliver,
-                envelope.ts,
-                refs,
-                came_from=peer.id,
-                forwarded=payload.get("forwarded", False),
-            )
+            mail = read_mail(envelope, payload["sender"], payload["user_id"])
+            if store:
+                self._take_over(mail, peer)
+            else:
+                answer = self._answers.to_sender(mail, peer)
+                self._deliver(mail, answer, came_from=peer.id, forwarded=payload.get("forwarded", False))
         except ProtocolError as error:
-            self._tell_elsewhere(payload["sender"], error, peer)
+            if store:  # that server has the message still, and its sender knows that it is stored
+                about = {"code": error.code, "detail": error.detail, **error.refs, "user_id": payload["sender"]}
+                peer.link.send(self._origin.frame(ERROR, peer.id, about))
+            else:
+                self._answers.refuse(payload["sender"], error, peer)
 
-    def _deliver(
-        self,
-        recipient: str,
-        deliver: dict[str, object],
-        ts: int,
-        refs: dict[str, str],
-        *,
-        came_from: str = "",
-        forwarded: bool = False,
-    ) -> None:
-        if len(str(deliver["ciphertext"])) > socp.SEALED_TEXT_MOST:
-            raise ProtocolError(TOO_LARGE, "over 64 sealed blocks", **refs)
-        route = self._table.route(recipient)
-        if route.where is Where.UNKNOWN:
-            raise ProtocolError(USER_NOT_FOUND, "no user with this id was ever seen here", **refs)
+    def _take_over(self, mail: Mail, peer: Peer) -> None:
+        """Store what another server hands over (section 9); if its recipient is here, it is delivered from there."""
+        route = self._table.route(mail.recipient)
+        if route.user is None:
+            raise ProtocolError(USER_NOT_FOUND, "no user with this id was ever seen here", msg_ref=mail.msg_ref)
+        if route.user.home == peer.id:
+            # Else two servers that know different homes would hand it to each other, with a commit each time.
+            detail = "the user is not where this server knows it to be"
+            raise ProtocolError(USER_NOT_FOUND, detail, msg_ref=mail.msg_ref)
+        self._carrier.store(mail, self._answers.to_server(mail, peer))
+
+    def _deliver(self, mail: Mail, answer: Answer, *, came_from: str = "", forwarded: bool = False) -> None:
+        route = self._table.route(mail.recipient)
+        if route.user is None:
+            raise ProtocolError(USER_NOT_FOUND, "no user with this id was ever seen here", msg_ref=mail.msg_ref)
+        home = route.user.home
         if route.where is Where.LOCAL:
-            frame = self._origin.frame(USER_DELIVER, recipient, deliver, ts)
-        elif route.where is Where.REMOTE and not forwarded:
-            assert route.user is not None
-            if route.user.home == came_from:
-                raise ProtocolError(USER_NOT_FOUND, "the user is not where this server knows it to be", **refs)
-            extra = {"user_id": recipient, **({"forwarded": True} if came_from else {})}
-            frame = self._origin.frame(SERVER_DELIVER, route.user.home, {**deliver, **extra}, ts)
-        else:
-            raise ProtocolError(USER_NOT_FOUND, "the user is away", **refs)
-        assert route.link is not None
-        self._hand_over(route.link, frame, MSG_DIRECT, refs)
+            self._carrier.deliver(mail, answer)
+        elif (
+            route.server_link is None
+            or forwarded
+            or home == came_from  # the user is just moving, and one of us two does not know it yet
+            or not self._pass_to_home(mail, home, route.server_link, forwarded=bool(came_from))
+        ):
+            self._carrier.store(mail, answer)
+
+    def _pass_to_home(self, mail: Mail, home: str, link: Link, *, forwarded: bool) -> bool:
+        flags = {"forwarded": True} if forwarded else {}
+        return link.send(self._origin.frame(SERVER_DELIVER, home, mail.to_server(**flags), mail.ts)) is Sent.YES
 
     def _hand_over(self, link: Link, frame: bytes, frame_type: str, refs: dict[str, str]) -> None:
         """Send a frame, and do what its type says when that cannot be.
@@ -176,7 +187,7 @@ class Delivery:
         try:
             self._pass_on(envelope, _refs(envelope), local_only=True)
         except ProtocolError as error:
-            self._tell_elsewhere(envelope.sender, error, peer)
+            self._answers.refuse(envelope.sender, error, peer)
 
     def _pass_on(self, envelope: Envelope, refs: dict[str, str], *, local_only: bool = False) -> None:
         route = self._table.route(envelope.to) if socp.is_id(envelope.to) else Route(Where.UNKNOWN)
@@ -185,19 +196,12 @@ class Delivery:
         elif OVERFLOW[envelope.type] is not Overflow.DROP:
             raise ProtocolError(USER_NOT_FOUND, "the user is not online", **refs)
 
-    # --- errors about what other servers' users sent ------------------------------------------------------------
-
-    def _tell_elsewhere(self, user_id: str, error: ProtocolError, peer: Peer) -> None:
-        """Send an ERROR to the server of a user who is not ours, for that server to pass on (section 8.2)."""
-        route = self._table.route(user_id)
-        link, server_id = peer.link, peer.id
-        if route.where is Where.REMOTE and route.user is not None and route.link is not None:
-            link, server_id = route.link, route.user.home
-        payload = {"code": error.code, "detail": error.detail, **error.refs, "user_id": user_id}
-        link.send(self._origin.frame(ERROR, server_id, payload))
+    # --- what servers say about messages and frames of our users -------------------------------------------------
 
     def take_error(self, peer: Peer, envelope: Envelope) -> None:
         """Pass a server's ERROR about a frame of a user of ours on to that user, as one of our own."""
+        if self._forwarder.take_answer(peer, envelope):
+            return
         payload = envelope.payload
         user_id = payload.get("user_id")
         link = self._table.local_link(user_id) if user_id is not None else None
@@ -214,6 +218,8 @@ class Delivery:
 
     def take_ack(self, peer: Peer, envelope: Envelope) -> None:
         """Pass a server's ACK about a message of a user of ours on to that user, as one of our own (section 8.2)."""
+        if self._forwarder.take_answer(peer, envelope):
+            return
         payload = envelope.payload
         user_id, status = payload.get("user_id"), payload.get("status")
         link = self._table.local_link(user_id) if user_id is not None else None

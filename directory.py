@@ -1,23 +1,22 @@
-"""What a server remembers across restarts (PROTOCOL.md section 12), in SQLite.
+"""What a server remembers across restarts (PROTOCOL.md section 12): users, their homes, and who belongs to the network.
 
-All reading is done once, before the server starts. All writing is done by one thread, which commits whatever waits
-in one transaction. What waits is kept by its key, the newest in place of the older, so that a slow disk makes it
-neither grow without bound nor hold up the thread that routes. What cannot be written stays, and is tried again.
+All reading is done once, before the server starts. What waits to be written is kept by its key, the newest in place of
+the older, so that a slow disk makes it neither grow without bound nor hold up the thread that routes. What cannot be
+written stays, and is tried again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import socp
 from crypto.keys import PublicKey
+from database import Database, DatabaseError
 from membership import Membership, read_membership
 from origin import key_of
 from socp import ProtocolError
@@ -25,11 +24,9 @@ from users import Attachment, User
 
 log = logging.getLogger("socp.directory")
 
-SCHEMA_VERSION = 1
-
 # The first three are v1.3's (section 15.1). A server here holds no private key and no password of anybody: those
 # two columns stay empty.
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE users (
     user_id TEXT PRIMARY KEY,
     pubkey TEXT NOT NULL,
@@ -68,6 +65,7 @@ CREATE TABLE memberships (
     issued INTEGER NOT NULL,
     PRIMARY KEY (server_id, introducer_id)
 );
+INSERT INTO groups (group_id, creator_id, created_at) VALUES ('public', 'system', strftime('%s', 'now') * 1000);
 """
 
 _SAVE_USER = """
@@ -93,58 +91,21 @@ ON CONFLICT (server_id, introducer_id) DO UPDATE SET statement = excluded.statem
 """
 
 
-class DirectoryError(Exception):
-    """Raised when the database cannot be opened or read; says which, and why."""
-
-
 class Directory:
-    """The database of one server.
+    """The users and memberships in one server's database.
 
     Args:
-        path: its file.
-        retry: seconds between two attempts to write what could not be written.
-
-    Raises:
-        DirectoryError: it cannot be opened, is not ours, or is of a newer version.
+        database: the server's.
+        later: has something done after `retry` seconds.
     """
 
-    def __init__(self, path: Path, retry: float) -> None:
-        self._path = path
-        self._retry = retry
-        self._changed = threading.Condition()  # guards the two below
+    def __init__(self, database: Database, later: Callable[[Callable[[], None]], None]) -> None:
+        self._database = database
+        self._later = later
+        self._lock = threading.Lock()  # guards the three below
         self._waiting: dict[tuple[str, ...], User | Membership] = {}
-        self._stopped = False
-        with self._reading() as database:
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version > SCHEMA_VERSION:
-                raise DirectoryError(f"{path} was written by a newer version of this program")
-            if version == 0:
-                self._create(database)
-
-    def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self._path, isolation_level=None, timeout=self._retry)
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        return database
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with contextlib.closing(self._open()) as database:
-                yield database
-        except sqlite3.Error as error:
-            raise DirectoryError(f"cannot use the database {self._path}: {error}") from error
-
-    def _create(self, database: sqlite3.Connection) -> None:
-        database.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA.split(";"):
-            database.execute(statement)
-        database.execute(
-            "INSERT INTO groups (group_id, creator_id, created_at) VALUES ('public', 'system', ?)",
-            (socp.now_ms(),),
-        )
-        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        database.execute("COMMIT")
+        self._writing: dict[tuple[str, ...], User | Membership] = {}
+        self._busy = False  # a write is under way, or will be
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -152,10 +113,10 @@ class Directory:
         """Return all users that were ever known, each away until its home says otherwise.
 
         Raises:
-            DirectoryError: the database cannot be read.
+            DatabaseError: the database cannot be read.
         """
-        with self._reading() as database:
-            rows = database.execute(
+        with self._database.reading() as connection:
+            rows = connection.execute(
                 "SELECT user_id, home, pubkey, meta, caps, nonce, ts, content_sig"
                 " FROM users JOIN attachments USING (user_id)"
             ).fetchall()
@@ -169,7 +130,7 @@ class Directory:
                 if not socp.is_id(home):
                     raise ValueError("its home is no id")
             except (ProtocolError, ValueError, TypeError) as error:
-                log.error("%s: the row of user %r is damaged and passed over: %s", self._path, user_id, error)
+                log.error("%s: the row of user %r is damaged and passed over: %s", self._database.path, user_id, error)
                 continue
             attach = Attachment(nonce, ts, content_sig)
             users.append(User(user_id, home, pubkey, entry["meta"], tuple(entry["caps"]), attach, online=False))
@@ -183,10 +144,10 @@ class Directory:
             now: Unix ms.
 
         Raises:
-            DirectoryError: the database cannot be read.
+            DatabaseError: the database cannot be read.
         """
-        with self._reading() as database:
-            rows = database.execute("SELECT statement FROM memberships").fetchall()
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT statement FROM memberships").fetchall()
         valid = []
         for (statement,) in rows:
             try:
@@ -206,64 +167,47 @@ class Directory:
         self._save(("membership", membership.server_id, membership.introducer_id), membership)
 
     def _save(self, key: tuple[str, ...], record: User | Membership) -> None:
-        with self._changed:
+        with self._lock:
             self._waiting[key] = _newer(self._waiting.get(key), record)
-            self._changed.notify()
+            begin, self._busy = not self._busy, True
+        if begin:
+            self._begin()
 
-    def run(self) -> None:
-        """Write what is to be written, until `stop`, and what waits then; the body of the one writer thread."""
-        database: sqlite3.Connection | None = None
-        try:
-            while batch := self._next_batch():
-                last_attempt = self._stopped
-                try:
-                    database = database or self._open()
-                    self._write(database, batch)
-                except sqlite3.Error as error:
-                    if last_attempt:
-                        log.error("cannot write to %s: %s; lost: %d record(s)", self._path, error, len(batch))
-                        return
-                    log.error("cannot write to %s, and will try again: %s", self._path, error)
-                    self._put_back(batch)
-        finally:
-            if database is not None:
-                database.close()
+    def _begin(self) -> None:
+        """Write what waits. Nobody else does: `_busy` is set."""
+        with self._lock:
+            self._writing, self._waiting = self._waiting, {}
+        self._database.write(self._write, self._written)
 
-    def _next_batch(self) -> dict[tuple[str, ...], User | Membership]:
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._stopped)
-            batch, self._waiting = self._waiting, {}
-            return batch
+    def _write(self, connection: sqlite3.Connection) -> None:
+        for record in self._writing.values():
+            if isinstance(record, User):
+                values = _user_row(record)
+                # Of two attachments the older may come here last; what is there already then stays.
+                if connection.execute(_SAVE_ATTACHMENT, values).rowcount:
+                    connection.execute(_SAVE_USER, values)
+                    connection.execute(_SAVE_MEMBER, values)
+            else:
+                connection.execute(_SAVE_MEMBERSHIP, _membership_row(record))
 
-    def _put_back(self, batch: dict[tuple[str, ...], User | Membership]) -> None:
-        """Keep what could not be written, and wait before the next attempt, which an end makes the last."""
-        with self._changed:
-            for key, record in batch.items():
-                self._waiting[key] = _newer(self._waiting.get(key), record)
-            self._changed.wait_for(lambda: self._stopped, self._retry)
+    def _written(self, error: DatabaseError | None) -> None:
+        with self._lock:
+            if error is not None:
+                for key, record in self._writing.items():
+                    self._waiting[key] = _newer(record, self._waiting.get(key, record))
+            self._writing = {}
+            left = len(self._waiting)
+            self._busy = left > 0
+        if error is not None:
+            log.error("%s; will try again with what is known of users and servers (%d records)", error, left)
+            self._later(self._begin)
+        elif left:
+            self._begin()
 
-    def _write(self, database: sqlite3.Connection, batch: Mapping[tuple[str, ...], User | Membership]) -> None:
-        database.execute("BEGIN IMMEDIATE")
-        try:
-            for record in batch.values():
-                if isinstance(record, User):
-                    values = _user_row(record)
-                    # Of two attachments the older may come here last; what is there already then stays.
-                    if database.execute(_SAVE_ATTACHMENT, values).rowcount:
-                        database.execute(_SAVE_USER, values)
-                        database.execute(_SAVE_MEMBER, values)
-                else:
-                    database.execute(_SAVE_MEMBERSHIP, _membership_row(record))
-            database.execute("COMMIT")
-        finally:
-            if database.in_transaction:
-                database.execute("ROLLBACK")
-
-    def stop(self) -> None:
-        """End `run` once it has written what waits."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify()
+    def unwritten(self) -> int:
+        """Return how many records are not written yet."""
+        with self._lock:
+            return len({*self._waiting, *self._writing})
 
 
 def _newer(one: User | Membership | None, other: User | Membership) -> User | Membership:

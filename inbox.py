@@ -84,12 +84,10 @@ class Inbox:
         try:
             self._shown.begin(msg_ref)
         except DatabaseError as error:
-            log.warning("a message waits, since it cannot be written down that it was shown: %s", error)
+            log.info("a message waits, since it cannot be written down that it was shown: %s", error)
             if not self._said_full:
                 self._said_full = True
-                self._show(
-                    Notice(f"{error}; messages are not shown until it can be written to, and wait at the servers")
-                )
+                self._show(Notice(f"{error}; until it can be written to, messages wait at the servers"))
             return False
         self._said_full = False
         return True

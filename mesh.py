@@ -65,7 +65,8 @@ class Mesh:
         introducers: where to join.
         address: where peers reach this server.
         handlers: what else to do with the frames of a server's link, for that peer.
-        link_up: told of each new link to a server, in its reader's thread.
+        link_up: told of each new link to a server, in its reader's thread …
+        link_down: … and when one has ended.
         lost: told what the loss of a server changed.
         registered: told of each membership that an introducer has granted.
     """
@@ -82,6 +83,7 @@ class Mesh:
         address: Address,
         handlers: Callable[[Peer], dict[str, Handler]],
         link_up: Callable[[Peer], None],
+        link_down: Callable[[], None],
         lost: Callable[[Change], None],
         registered: Callable[[Membership], None],
     ) -> None:
@@ -98,6 +100,7 @@ class Mesh:
         self._address = address
         self._handlers = handlers
         self._link_up = link_up
+        self._link_down = link_down
         self._lost = lost
         self._registered = registered
         # Guards all below. May be held when the table's lock is taken, never the other way round. Re-entrant.
@@ -347,6 +350,7 @@ class Mesh:
             handlers = {SERVER_ANNOUNCE: self.take_announce, **self._handlers(peer)}
             self._host.dispatch(peer.link, peer.id, handlers)
         finally:
+            self._link_down()
             if self._table.drop_server(peer.id, peer.link):
                 log.info("link to server %s is down", peer.id)
                 with self._changed:

@@ -7,15 +7,21 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+import directory
+import mailstore
 import socp
 from addresses import Address
+from carrier import Carrier
 from crypto.keys import PublicKey
 from crypto.signing import Signer
+from database import Database
 from delivery import Delivery, check_sender
 from directory import Directory
+from forwarding import Forwarder
 from handshake import Acceptor, Proof
 from host import Handler, Host
 from link import Link
+from mailboxes import Mailboxes
 from membership import Membership
 from mesh import Mesh, Peer
 from origin import Origin
@@ -28,6 +34,12 @@ from users import Attachment, User
 
 log = logging.getLogger("socp.node")
 
+# Of what a server's database holds; see database.Database.
+SCHEMAS = (directory.SCHEMA, mailstore.SCHEMA)
+
+# Of the time that a server has to end: the rest is for its database, which the last links give something to write.
+_LINKS_SHARE = 0.9
+
 
 class Node:
     """A server.
@@ -35,17 +47,20 @@ class Node:
     Args:
         signer: its identity.
         settings: timers and limits.
-        directory: its database.
+        database: of SCHEMAS, not started yet.
         pins: the introducers' keys by id.
         introducers: where to join.
         registered: told of each membership that an introducer has granted.
+
+    Raises:
+        DatabaseError: the database cannot be read.
     """
 
     def __init__(
         self,
         signer: Signer,
         settings: Settings,
-        directory: Directory,
+        database: Database,
         *,
         pins: Mapping[str, PublicKey],
         introducers: Iterable[Address],
@@ -55,11 +70,10 @@ class Node:
         self.id = origin.id
         self._origin = origin
         self._settings = settings
-        self._directory = directory
+        self._database = database
         self._pins = pins
         self._introducers = list(introducers)
         self._registered = registered
-        self.table = RoutingTable(origin.id, directory.users())
         self.host = Host(
             origin,
             settings,
@@ -68,15 +82,25 @@ class Node:
             serve=self._serve,
         )
         self._mesh: Mesh | None = None
-        self.presence = Presence(self.host, self.table, directory, self._linked)
-        self.delivery = Delivery(self.host, self.table, self._linked)
+        self._directory = Directory(database, self._later)
+        self.table = RoutingTable(origin.id, self._directory.users())
+        self._mail = Mailboxes(database, settings.limits, self._later)
+        self._mail.watch(self._mail_waits)
+        self.carrier = Carrier(self.host, self._mail)
+        self.forwarder = Forwarder(self.host, self.table, self._mail, self._mail_waits)
+        self.presence = Presence(self.host, self.table, self._directory, self._linked, self.forwarder.kick)
+        self.delivery = Delivery(self.host, self.table, self._linked, self.carrier, self.forwarder)
 
     def start(self, address: Address) -> None:
         """Start all that runs by itself.
 
         Args:
             address: where peers reach this server. `host.bind` has been called.
+
+        Raises:
+            DatabaseError: the database cannot be written to.
         """
+        self._database.start()
         self._mesh = Mesh(
             self.host,
             self.table,
@@ -86,25 +110,41 @@ class Node:
             introducers=self._introducers,
             address=address,
             handlers=self._server_handlers,
-            link_up=self.presence.link_up,
+            link_up=self._link_up,
+            link_down=self.forwarder.wake,
             lost=self.presence.publish,
             registered=self._registered,
         )
         start = self.host.threads.start
-        start("directory", self._directory.run)
         start("notices", self.presence.run_notices)
         start("heartbeat", self._run_heartbeat)
         self.host.start()
+        self.carrier.start()
         self._mesh.start()
 
     def _linked(self) -> Mesh:
         assert self._mesh is not None
         return self._mesh
 
+    def _later(self, callback: Callable[[], None]) -> None:
+        self.host.alarms.after(self._settings.timers.disk_retry, callback)
+
+    def _link_up(self, peer: Peer) -> None:
+        self.presence.link_up(peer)
+        self.forwarder.link_up(peer.id)
+
+    def _mail_waits(self, user_id: str) -> None:
+        self.carrier.kick(user_id)
+        self.forwarder.kick(user_id)
+
     def stop(self) -> None:
-        """End everything in an orderly way, within `timers.stop`."""
+        """End everything in an orderly way, within `timers.stop`: links first, then what is to be committed."""
         deadline = Deadline(self._settings.timers.stop)
-        self.host.stop(deadline, first=partial(self._let_users_go, deadline))
+        links = Deadline(deadline.left() * _LINKS_SHARE)
+        self.host.stop(links, first=partial(self._let_users_go, links))
+        self._database.close(deadline)
+        if lost := self._directory.unwritten():
+            log.error("what is known of users and servers could not all be written; lost: %d records", lost)
 
     def _let_users_go(self, deadline: Deadline) -> None:
         # Users first, while the other servers can still be told that they left.
@@ -114,9 +154,10 @@ class Node:
             link.finish(farewell)
             if enough.left():
                 self.presence.detach(user_id, link)
+            self.carrier.end(user_id, link)
         self._linked().wake()
         self.presence.wake()
-        self._directory.stop()
+        self.forwarder.wake()
 
     def _run_heartbeat(self) -> None:
         while not self.host.stopping.wait(self._settings.timers.heartbeat):
@@ -159,9 +200,12 @@ class Node:
             )
             self.host.established(link, proof.hello)
             log.info("user %s attached", user.user_id)
+            self.carrier.begin(user.user_id, link)
             self.host.dispatch(link, user.user_id, self._user_handlers(link, user))
         finally:
             self.presence.detach(user.user_id, link)
+            self.carrier.end(user.user_id, link)
+            self.forwarder.kick(user.user_id)  # its mail, if it has attached elsewhere by now
 
     # --- who may send what --------------------------------------------------------------------------------------
 
@@ -174,7 +218,7 @@ class Node:
             socp.FILE_CHUNK: relay,
             socp.FILE_END: relay,
             socp.FILE_ACK: relay,
-            socp.ACK: relay,
+            socp.ACK: partial(self._take_user_ack, user),
             socp.USER_LIST_REQUEST: partial(self.delivery.take_list_request, link, user),
             socp.USER_KEY_REQUEST: partial(self.delivery.take_key_request, link, user),
             socp.HEARTBEAT: partial(self._take_user_heartbeat, link, user),
@@ -211,6 +255,10 @@ class Node:
             self._linked().own(peer, partial(self.delivery.take_ack, peer))(envelope)
         else:
             self.delivery.take_relayed(peer, envelope)
+
+    def _take_user_ack(self, user: User, envelope: Envelope) -> None:
+        self.delivery.relay(user, envelope)
+        self.carrier.take_receipt(user.user_id, envelope)
 
     def _take_user_close(self, link: Link, user: User, envelope: Envelope) -> None:
         check_sender(user, envelope)

@@ -55,9 +55,24 @@ class _PeerState:
 
 
 class Presence:
-    """Keeps the routing table's users right, and tells others of what changes."""
+    """Keeps the routing table's users right, and tells others of what changes.
 
-    def __init__(self, host: Host, table: RoutingTable, directory: Directory, mesh: Callable[[], Mesh]) -> None:
+    Args:
+        host: makes frames, and closes links.
+        table: what is kept right.
+        directory: keeps users across restarts.
+        mesh: the links to servers.
+        placed: told of each user who has attached somewhere, since that is where its mail belongs.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        table: RoutingTable,
+        directory: Directory,
+        mesh: Callable[[], Mesh],
+        placed: Callable[[str], None],
+    ) -> None:
         self._host = host
         self._origin = host.origin
         self._timers = host.settings.timers
@@ -65,6 +80,7 @@ class Presence:
         self._table = table
         self._directory = directory
         self._mesh = mesh
+        self._placed = placed
         self._peers_lock = threading.Lock()  # guards _peers
         self._peers: dict[Link, _PeerState] = {}
         self._changed = threading.Condition()  # guards _news
@@ -114,6 +130,7 @@ class Presence:
         """Write a change to the directory, and have our users told of it."""
         for user in change.saved:
             self._directory.save_user(user)
+            self._placed(user.user_id)
         with self._changed:
             self._news.update(change.joined)
             self._news.update(change.left)

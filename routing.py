@@ -42,11 +42,17 @@ class Where(enum.Enum):
 
 @dataclass(frozen=True)
 class Route:
-    """Where to send what is for a user; `link` is there when it can be reached."""
+    """Where to send what is for a user.
+
+    Attributes:
+        link: over which the user can be reached now.
+        server_link: to its home, if that is another server and linked, whether the user is there or away.
+    """
 
     where: Where
     user: User | None = None
     link: Link | None = None
+    server_link: Link | None = None
 
 
 class RoutingTable:
@@ -77,9 +83,10 @@ class RoutingTable:
             link = self.local_users.get(user_id)
             if link is not None:
                 return Route(Where.LOCAL, user, link)
-            server = self.user_locations.get(user_id)
-            link = self.servers.get(server) if server is not None else None
-            return Route(Where.REMOTE if link is not None else Where.AWAY, user, link)
+            server_link = self.servers.get(user.home)
+            if user_id not in self.user_locations or server_link is None:
+                return Route(Where.AWAY, user, None, server_link)
+            return Route(Where.REMOTE, user, server_link, server_link)
 
     def is_behind(self, user_id: str, server_id: str) -> bool:
         """Tell whether a user is attached to that server."""

@@ -16,9 +16,9 @@ from addresses import Address
 from console import say, speak_utf8, start_logging
 from crypto.keys import BadKey, PublicKey, read_public_key
 from crypto.signing import KeySigner
-from directory import Directory, DirectoryError
+from database import Database, DatabaseError
 from membership import Membership
-from node import Node
+from node import SCHEMAS, Node
 from programs import (
     StartError,
     address_argument,
@@ -143,20 +143,20 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
         stack.enter_context(own_directory(data))
         pair = load_key(data / "server_key.pem", "SERVER_KEY_PASS")
         try:
-            directory = Directory(data / "directory.sqlite3", settings.timers.disk_retry)
+            database = Database(data / "directory.sqlite3", SCHEMAS, settings.timers.disk_retry)
             stack.enter_context(hold_signals())
             node = Node(
                 KeySigner(pair),
                 settings,
-                directory,
+                database,
                 pins=pins,
                 introducers=arguments.introducer or [DEFAULT_INTRODUCER],
                 registered=_registered,
             )
-        except DirectoryError as error:
+            bound = bind(node.host, Address(arguments.host, arguments.port))
+            node.start(_reachable(arguments, bound))
+        except DatabaseError as error:
             raise StartError(str(error)) from error
-        bound = bind(node.host, Address(arguments.host, arguments.port))
-        node.start(_reachable(arguments, bound))
         say(f"[Server] Server running on {bound}")
         run_until_told(node.stop)
         say("[Server] Stopped")

@@ -36,6 +36,7 @@ class Timers:
     busy: float = 1.0  # a sender's pause after SERVER_BUSY
     farewell: float = 60.0  # at the end of input, a client waits so long for receipts and transfers
     disk_retry: float = 5.0  # between two attempts to write what could not be written
+    mail_check: float = 3600.0  # section 9: between two looks for mail that has lain for too long
 
     def scaled(self, factor: float) -> Timers:
         """Return the same times, each multiplied by `factor`."""
@@ -49,12 +50,22 @@ class Limits:
     queue: int = 8 * 1024 * 1024  # section 14: what one link may have waiting
     clock_skew: int = 5 * 60 * 1000  # sections 5, 7, 10, 11: how far a clock may be off
     message_age: int = 24 * 60 * 60 * 1000  # section 8.1: what a sender's server still takes
-    mail_age: int = 7 * 24 * 60 * 60 * 1000  # section 9: how long a message is kept for somebody who is away
     shown_age: int = 8 * 24 * 60 * 60 * 1000  # section 8.1: what a recipient shows and remembers
     membership: int = 7 * 24 * 60 * 60 * 1000  # section 6.2
     servers: int = 1024  # that a server takes in: each has a thread that dials it
     seen: int = 100_000  # gossiped frames remembered: 160 a second for ten minutes, about 20 MB
     sync_bytes: int = 512 * 1024  # section 7.1: a USER_SYNC frame
+    mailbox: int = 1_000  # section 9: messages stored for one user …
+    mailbox_bytes: int = 16 * 1024 * 1024  # … and what is in them …
+    mailbox_of_one: int = 100  # … of which so many may be of one sender …
+    mailbox_of_one_bytes: int = 2 * 1024 * 1024  # … so that none fills another's mailbox alone
+    mailboxes_bytes: int = 1024**3  # stored for all users: what a server has disk for, and 200 MB of memory to index
+    mail_age: int = 7 * 24 * 60 * 60 * 1000  # section 9: how long a message is stored
+    mail_writing: int = 64 * 1024 * 1024  # that waits to be committed; beyond, its senders are to slow down
+    unacknowledged: int = 64  # section 9: of what is stored, handed to a user or a server before it is confirmed
+    kept: int = 1_000  # messages handed to one user and not confirmed yet, kept in memory …
+    kept_bytes: int = 16 * 1024 * 1024  # … as many as could be stored if its link died …
+    all_kept_bytes: int = 64 * 1024 * 1024  # … and this for all users: beyond either, messages are stored at once
     file_bytes: int = 1024**3  # section 10: a file
     transfer_window: int = 1024 * 1024  # section 10: ciphertext unacknowledged
     transfer_ack: int = 256 * 1024  # section 10: ciphertext between two FILE_ACKs

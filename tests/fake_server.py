@@ -78,6 +78,7 @@ class FakeServer:
         acceptor = Acceptor(self.origin, lambda *_: None, lambda _: self._after, DAY)
         with contextlib.suppress(OSError):
             self._connection, _ = self._listener.accept()
+            self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._buffer = FrameBuffer(FROM_SERVER)
             while (envelope := self.read()) is not None:
                 answer = acceptor.receive(envelope)

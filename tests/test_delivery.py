@@ -1,18 +1,21 @@
-"""What becomes of a frame when its receiver's link takes nothing: see e2e/test_user_rules.py for the rest."""
+"""The way of a message, and what becomes of a frame whose receiver takes nothing: see e2e/test_user_rules.py too."""
 
 from __future__ import annotations
 
 import unittest
+from typing import Any, cast
 from unittest import mock
 
 import socp
-from crypto.signing import KeySigner
+from carrier import Carrier
+from crypto.signing import KeySigner, message_reference
 from delivery import OVERFLOW, Delivery, Overflow, check_sender
+from forwarding import Forwarder
 from framing import decode_frame, encode_frame
 from host import Host
 from link import Link, Sent
 from mesh import Mesh, Peer
-from origin import Origin
+from origin import Origin, check_origin
 from routing import RoutingTable
 from settings import Settings
 from socp import INVALID_SIG, SERVER_BUSY, USER_NOT_FOUND, Envelope, ProtocolError
@@ -36,7 +39,9 @@ class OverflowTest(unittest.TestCase):
         host.origin, host.settings = Origin(KeySigner(key("server"))), Settings()
         self.table = RoutingTable(OWN)
         self.mesh = mock.create_autospec(Mesh, instance=True)
-        self.delivery = Delivery(host, self.table, lambda: self.mesh)
+        self.carrier = mock.create_autospec(Carrier, instance=True)
+        self.forwarder = mock.create_autospec(Forwarder, instance=True)
+        self.delivery = Delivery(host, self.table, lambda: self.mesh, self.carrier, self.forwarder)
         self.link = mock.create_autospec(Link, instance=True)
         self.table.attach(user("bob"), self.link)
 
@@ -57,8 +62,8 @@ class OverflowTest(unittest.TestCase):
         }
 
     def test_every_type_has_a_policy(self) -> None:
-        """Whatever a user sends to users, it is said what happens when that is too much."""
-        self.assertEqual(set(OVERFLOW), {*self.frames(), socp.MSG_DIRECT, socp.SERVER_DELIVER, socp.MSG_PUBLIC_CHANNEL})
+        """Whatever a user sends to users and is not stored, it is said what happens when that is too much."""
+        self.assertEqual(set(OVERFLOW), {*self.frames(), socp.MSG_PUBLIC_CHANNEL})
 
     def test_policies(self) -> None:
         """A full queue is SERVER_BUSY and a closed one USER_NOT_FOUND for what is refused, and silence for the rest."""
@@ -73,15 +78,6 @@ class OverflowTest(unittest.TestCase):
                         self.delivery.relay(user("alice"), envelope)
                     self.assertEqual((caught.exception.code, caught.exception.refs), (code, {"file_id": ALICE}))
 
-    def test_messages(self) -> None:
-        """A message for whom there is no room is SERVER_BUSY, with its msg_ref; nothing waits for the link."""
-        self.link.send.return_value = Sent.FULL
-        payload: dict[str, object] = {"ciphertext": "AA", "sender_pub": key("alice").public.text, "content_sig": "s"}
-        with self.assertRaises(ProtocolError) as caught:
-            self.delivery.take_direct(user("alice"), self.envelope(socp.MSG_DIRECT, payload))
-        self.assertEqual(caught.exception.code, SERVER_BUSY)
-        self.assertIn("msg_ref", caught.exception.refs)
-
     def test_errors_of_a_full_link_between_servers(self) -> None:
         """That another server's user could not be served is told to that server, with the user's id."""
         self.link.send.return_value = Sent.FULL
@@ -92,6 +88,16 @@ class OverflowTest(unittest.TestCase):
         told = decode_frame(peer.link.send.call_args.args[0])  # type: ignore[attr-defined]
         self.assertEqual(told["type"], socp.ERROR)
         self.assertEqual((told["payload"]["code"], told["payload"]["user_id"]), (SERVER_BUSY, ALICE))
+
+    def test_files_of_users_who_are_away(self) -> None:
+        """A file is not sent to a user who is away, though its home is linked."""
+        home: Link = mock.create_autospec(Link, instance=True)
+        self.table.advertise(User(ALICE, key("server2").id, "k", {}, (), Attachment("n", 1, "s"), online=False))
+        self.table.add_server(key("server2").id, home)
+        with self.assertRaises(ProtocolError) as caught:
+            self.delivery.relay(user("alice"), self.envelope(socp.FILE_END, {"file_id": ALICE}, to=ALICE))
+        self.assertEqual(caught.exception.code, USER_NOT_FOUND)
+        home.send.assert_not_called()  # type: ignore[attr-defined]
 
     def test_check_sender(self) -> None:
         """A frame must be from its link's user, with that user's key where it carries one."""
@@ -104,3 +110,145 @@ class OverflowTest(unittest.TestCase):
             with self.assertRaises(ProtocolError) as caught:
                 check_sender(*wrong)
             self.assertEqual(caught.exception.code, INVALID_SIG)
+
+
+class MessagesTest(unittest.TestCase):
+    """Where a message goes: bob is here, carol at a server that is linked, dave at one that is not."""
+
+    def setUp(self) -> None:
+        """Make a server's delivery, with links whose answers are chosen here."""
+        host = mock.create_autospec(Host, instance=True)
+        host.origin, host.settings = Origin(KeySigner(key("server"))), Settings()
+        self.table = RoutingTable(OWN)
+        self.carrier = mock.create_autospec(Carrier, instance=True)
+        self.forwarder = mock.create_autospec(Forwarder, instance=True)
+        self.forwarder.take_answer.return_value = False
+        mesh = mock.create_autospec(Mesh, instance=True)
+        self.delivery = Delivery(host, self.table, lambda: mesh, self.carrier, self.forwarder)
+        self.home = Peer(mock.create_autospec(Link, instance=True, closing=False), key("server2").public)
+        self.other = Peer(mock.create_autospec(Link, instance=True, closing=False), key("server3").public)
+        for peer in (self.home, self.other):
+            self.sent(peer).return_value = Sent.YES
+            self.table.add_server(peer.id, peer.link)
+        self.table.attach(user("bob"), mock.create_autospec(Link, instance=True))
+        self.place("carol", self.home.id)
+        self.place("dave", key("server4").id)
+
+    def place(self, name: str, home: str, *, online: bool = True, ts: int = 1) -> None:
+        """Have a user at another server."""
+        self.table.advertise(User(key(name).id, home, "k", {}, (), Attachment("n", ts, "s"), online=online))
+
+    def sent(self, peer: Peer) -> Any:
+        """Return what records the frames for a server."""
+        return peer.link.send
+
+    def from_user(self, to: str) -> None:
+        """Have alice, who is here, send a message."""
+        payload = {"ciphertext": "AA", "sender_pub": key("alice").public.text, "content_sig": "s"}
+        wire = socp.make_envelope(socp.MSG_DIRECT, ALICE, to, socp.now_ms(), payload)
+        self.delivery.take_direct(user("alice"), socp.read_envelope(wire))
+
+    def from_server(self, to: str, peer: Peer, **flags: bool) -> None:
+        """Have a server send a message of heidi's, who is nowhere."""
+        payload = {"ciphertext": "AA", "sender_pub": "k", "content_sig": "s"}
+        wire = socp.make_envelope(
+            socp.SERVER_DELIVER, peer.id, OWN, 5, {**payload, "sender": key("heidi").id, "user_id": to, **flags}
+        )
+        self.delivery.take_deliver(peer, socp.read_envelope(wire))
+
+    def outcome(self) -> str:
+        """Return what has become of the one message, and forget it."""
+        found = []
+        if self.carrier.deliver.called:
+            found.append("delivered")
+        if self.carrier.store.called:
+            found.append("stored")
+        for peer, name in ((self.home, "home"), (self.other, "other")):
+            for call in self.sent(peer).call_args_list:
+                frame = decode_frame(call.args[0])
+                forwarded = " forwarded" if frame["payload"].get("forwarded") else ""
+                found.append(f"{name} {frame['payload'].get('code', frame['type'])}{forwarded}")
+            self.sent(peer).reset_mock()
+        self.carrier.reset_mock()
+        self.assertEqual(len(found), 1, found)
+        return found[0]
+
+    def test_of_our_users(self) -> None:
+        """To who is here, to the home of who is not, there or away, if it takes it; else to the mailbox."""
+        for name, expected in (("bob", "delivered"), ("carol", "home SERVER_DELIVER"), ("dave", "stored")):
+            self.from_user(key(name).id)
+            self.assertEqual(self.outcome(), expected)
+        self.place("carol", self.home.id, online=False, ts=2)
+        self.from_user(key("carol").id)
+        self.assertEqual(self.outcome(), "home SERVER_DELIVER")
+        self.table.detach(BOB, cast("Link", self.table.local_link(BOB)))
+        self.from_user(BOB)
+        self.assertEqual(self.outcome(), "stored")
+        with self.assertRaises(ProtocolError) as caught:
+            self.from_user(key("erin").id)
+        self.assertEqual(caught.exception.code, USER_NOT_FOUND)
+
+    def test_home_that_takes_nothing(self) -> None:
+        """A home whose link is full, or has just been closed, is one that cannot be reached."""
+        for sent in (Sent.FULL, Sent.CLOSED):
+            self.sent(self.home).return_value = sent
+            self.from_user(key("carol").id)
+            self.carrier.store.assert_called_once()
+            self.carrier.reset_mock()
+
+    def test_of_servers(self) -> None:
+        """To who is here, once to a third server, and never to one that it came from; what is forwarded stays."""
+        for name, peer, flags, expected in (
+            ("bob", self.home, {}, "delivered"),
+            ("bob", self.home, {"forwarded": True}, "delivered"),
+            ("carol", self.other, {}, "home SERVER_DELIVER forwarded"),
+            ("carol", self.other, {"forwarded": True}, "stored"),
+            ("carol", self.home, {}, "stored"),
+            ("dave", self.home, {}, "stored"),
+            ("erin", self.home, {}, "home USER_NOT_FOUND"),
+        ):
+            with self.subTest(name=name, peer=peer.id, flags=flags):
+                self.from_server(key(name).id, peer, **flags)
+                self.assertEqual(self.outcome(), expected)
+
+    def test_handed_over(self) -> None:
+        """What a server hands over is stored, wherever the user is; but not what would go back to that server."""
+        for name, peer, expected in (
+            ("bob", self.home, "stored"),
+            ("carol", self.other, "stored"),
+            ("carol", self.home, "home USER_NOT_FOUND"),
+            ("dave", self.home, "stored"),
+            ("erin", self.other, "other USER_NOT_FOUND"),
+        ):
+            with self.subTest(name=name, peer=peer.id):
+                self.from_server(key(name).id, peer, store=True)
+                self.assertEqual(self.outcome(), expected)
+
+    def test_whom_answers_go_to(self) -> None:
+        """That a message is stored is told to its sender here, to its sender's home, or to who hands it over."""
+        self.from_user(key("dave").id)
+        self.from_server(key("dave").id, self.other)
+        self.place("heidi", self.home.id)
+        self.from_server(key("dave").id, self.other)
+        self.from_server(key("dave").id, self.other, store=True)
+        answers = [call.args[1].to for call in self.carrier.store.call_args_list]
+        self.assertEqual(answers, [ALICE, self.other.id, self.home.id, self.other.id])
+
+    def test_answers(self) -> None:
+        """To a server, an answer names the sender; ERROR has the code and what it is about."""
+        self.from_server(key("dave").id, self.other)
+        answer = self.carrier.store.call_args.args[1]
+        answer(None)
+        answer(ProtocolError(SERVER_BUSY, "later", msg_ref="x"))
+        frames = [decode_frame(call.args[0]) for call in self.sent(self.other).call_args_list]
+        about = {"msg_ref": message_reference("s"), "user_id": key("heidi").id}
+        for frame, frame_type, payload in zip(
+            frames,
+            (socp.ACK, socp.ERROR),
+            ({"status": "stored"}, {"code": SERVER_BUSY, "detail": "later"}),
+            strict=True,
+        ):
+            check_origin(socp.read_envelope(frame), key("server").public)
+            self.assertEqual((frame["type"], frame["to"]), (frame_type, self.other.id))
+            del frame["payload"]["hdr"]
+            self.assertEqual(frame["payload"], {**about, **payload})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import queue
 import sqlite3
 import tempfile
-import threading
 import unittest
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,13 @@ from typing import Any
 import socp
 from addresses import Address
 from crypto.signing import KeySigner
-from directory import SCHEMA_VERSION, Directory, DirectoryError
+from database import Database
+from directory import Directory
 from membership import issue
+from node import SCHEMAS
 from tests.test_users import make_user
 from tests.vectors import USERS, key
+from threads import Deadline
 
 PATIENCE = 10.0
 DAY = 24 * 60 * 60 * 1000
@@ -28,18 +32,29 @@ class DirectoryTest(unittest.TestCase):
     """A database in a file."""
 
     def setUp(self) -> None:
-        """Make a directory."""
+        """Find a place for it."""
         directory = tempfile.TemporaryDirectory(prefix="socp-test-")
         self.addCleanup(directory.cleanup)
         self.path = Path(directory.name) / "directory.sqlite3"
+        self.again: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()  # what is to be done later
+
+    def database(self, patience: float = PATIENCE) -> Database:
+        """Return the database."""
+        return Database(self.path, SCHEMAS, patience)
+
+    def directory(self, database: Database | None = None) -> Directory:
+        """Return what is in it."""
+        return Directory(database if database is not None else self.database(), self.again.put)
 
     def save(self, *records: Any) -> None:
         """Write records as a server does that stops afterwards."""
-        directory = Directory(self.path, 0.05)
+        database = self.database()
+        directory = self.directory(database)
         for record in records:
             (directory.save_user if hasattr(record, "rank") else directory.save_membership)(record)
-        directory.stop()
-        directory.run()
+        database.start()
+        database.close(Deadline(PATIENCE))
+        self.assertEqual(directory.unwritten(), 0)
 
     def rows(self, query: str) -> list[Any]:
         """Return what a query finds."""
@@ -48,7 +63,7 @@ class DirectoryTest(unittest.TestCase):
 
     def test_schema(self) -> None:
         """The tables of v1.3 are there with their columns, the public group, WAL and a version."""
-        Directory(self.path, 1)
+        self.database()
         columns = {
             table: [row[1] for row in self.rows(f"PRAGMA table_info({table})")]
             for table in ("users", "groups", "group_members")
@@ -58,13 +73,13 @@ class DirectoryTest(unittest.TestCase):
         self.assertEqual(columns["group_members"], ["group_id", "member_id", "role", "wrapped_key", "added_at"])
         self.assertEqual(self.rows("SELECT group_id, creator_id FROM groups"), [("public", "system")])
         self.assertEqual(self.rows("PRAGMA journal_mode"), [("wal",)])
-        self.assertEqual(self.rows("PRAGMA user_version"), [(SCHEMA_VERSION,)])
+        self.assertEqual(self.rows("PRAGMA user_version"), [(len(SCHEMAS),)])
 
     def test_users(self) -> None:
         """A user is read again as it was, but for being away until its home says otherwise."""
         alice = make_user(display_name="Zo\u00eb '); DROP TABLE users; --", extras={"x": [1, None]})
         self.save(alice, make_user("bob", key("server2").id))
-        users = {user.user_id: user for user in Directory(self.path, 1).users()}
+        users = {user.user_id: user for user in self.directory().users()}
         self.assertEqual(users[alice.user_id], replace(alice, online=False))
         self.assertEqual(users[key("bob").id].home, key("server2").id)
         self.assertEqual(len(self.rows("SELECT * FROM group_members WHERE group_id = 'public'")), 2)
@@ -75,7 +90,7 @@ class DirectoryTest(unittest.TestCase):
         for batches in ([[newer], [older]], [[older], [newer]], [[newer, older]], [[older, newer]]):
             for batch in batches:
                 self.save(*batch)
-            user = Directory(self.path, 1).users()[0]
+            user = self.directory().users()[0]
             self.assertEqual((user.attach.ts, user.display_name), (20, "new"))
         self.assertEqual(self.rows("SELECT count(*) FROM users"), [(1,)])
 
@@ -94,7 +109,7 @@ class DirectoryTest(unittest.TestCase):
         other = issue(KeySigner(key("introducer2")), key("server3").public, Address("h", 1), now, DAY)
         self.save(second, expired, other)
         self.save(first)
-        directory = Directory(self.path, 1)
+        directory = self.directory()
         valid = directory.memberships(PINS, now + 10)
         self.assertEqual([membership.to_wire() for membership in valid], [second.to_wire()])
         self.assertEqual(directory.memberships({}, now), [])
@@ -117,73 +132,71 @@ class DirectoryTest(unittest.TestCase):
                 database.execute("INSERT INTO memberships VALUES (?, 'y', ?, 1)", (number, statement or 5))
             database.commit()
         with self.assertLogs("socp.directory", "ERROR") as logs:
-            users = Directory(self.path, 1).users()
+            users = self.directory().users()
         self.assertEqual([user.user_id for user in users], [key("carol").id])
         self.assertEqual(len(logs.output), 7)
-        self.assertEqual(Directory(self.path, 1).memberships(PINS, 1), [])
+        self.assertEqual(self.directory().memberships(PINS, 1), [])
 
-    def test_not_ours(self) -> None:
-        """What is no database, or was written by a newer version, is refused and left as it is."""
-        self.path.write_bytes(b"no database" * 100)
-        with self.assertRaisesRegex(DirectoryError, "directory.sqlite3"):
-            Directory(self.path, 1)
-        self.assertEqual(self.path.read_bytes(), b"no database" * 100)
+    def test_first_version(self) -> None:
+        """A database of the version before mail was stored is brought up to date where it is, with what is in it."""
+        user = make_user()
+        attach = user.attach
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.executescript((Path(__file__).parent / "vectors" / "directory-1.sql").read_text("utf-8"))
+            connection.execute("INSERT INTO users (user_id, pubkey) VALUES (?, ?)", (user.user_id, user.pubkey))
+            values = (user.user_id, user.home, '["presence"]', attach.nonce, attach.ts, attach.content_sig)
+            connection.execute("INSERT INTO attachments VALUES (?, ?, ?, ?, ?, ?)", values)
+            connection.commit()
+        first = self.tables()
+        self.save(make_user("bob"))
+        self.assertEqual({known.user_id for known in self.directory().users()}, {user.user_id, key("bob").id})
+        self.assertEqual(self.rows("PRAGMA user_version"), [(2,)])
+        self.assertEqual(self.rows("SELECT count(*) FROM mailbox"), [(0,)])
         self.path.unlink()
-        Directory(self.path, 1)
-        with closing(sqlite3.connect(self.path)) as database:
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-        with self.assertRaisesRegex(DirectoryError, "newer version"):
-            Directory(self.path, 1)
+        self.database()
+        self.assertEqual(first, {name: sql for name, sql in self.tables().items() if name != "mailbox"})
 
-    def test_written_while_it_runs(self) -> None:
-        """A record is written soon, without anything being stopped."""
-        directory = Directory(self.path, 0.05)
-        writer = threading.Thread(target=directory.run)
-        writer.start()
-        try:
-            directory.save_user(make_user())
-            done = threading.Event()
-            for _ in range(200):
-                if self.rows("SELECT count(*) FROM users") == [(1,)]:
-                    done.set()
-                    break
-                done.wait(0.02)  # nothing tells another connection of a commit
-            self.assertTrue(done.is_set())
-        finally:
-            directory.stop()
-            writer.join(PATIENCE)
-
-    def test_lost_at_the_end(self) -> None:
-        """What cannot be written at the very end is said to be lost."""
-        directory = Directory(self.path, 0.01)
-        with closing(sqlite3.connect(self.path, isolation_level=None)) as blocker:
-            blocker.execute("BEGIN EXCLUSIVE")
-            directory.save_user(make_user())
-            directory.stop()
-            with self.assertLogs("socp.directory", "ERROR") as logs:
-                directory.run()
-        self.assertIn(r"lost: 1 record(s)", logs.output[0])
+    def tables(self) -> dict[str, str]:
+        """Return the statements that make the tables, by their names."""
+        return dict(self.rows("SELECT name, sql FROM sqlite_master WHERE sql NOT NULL"))
 
     def test_tried_again(self) -> None:
         """What cannot be written now is kept, said, and written later; the newest of it counts."""
-        directory = Directory(self.path, 0.05)
-        blocker = sqlite3.connect(self.path, isolation_level=None)
-        blocker.execute("BEGIN EXCLUSIVE")
-        writer = threading.Thread(target=directory.run)
-        with self.assertLogs("socp.directory", "ERROR") as logs:
-            writer.start()
-            directory.save_user(make_user(ts=10))
-            failed = threading.Event()
-            for _ in range(500):
-                if logs.output:
-                    failed.set()
-                    break
-                failed.wait(0.02)  # the log is all that tells
-            self.assertTrue(failed.is_set())
+        database = self.database(patience=0)
+        directory = self.directory(database)
+        database.start()
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as blocker:
+            blocker.execute("BEGIN EXCLUSIVE")
+            with self.assertLogs("socp.directory", "ERROR") as logs:
+                directory.save_user(make_user(ts=10))
+                again = self.again.get(timeout=PATIENCE)
+            self.assertIn("will try again", logs.output[0])
             directory.save_user(make_user(ts=20))
+            self.assertEqual(directory.unwritten(), 1)
             blocker.execute("ROLLBACK")
-            blocker.close()
-            directory.stop()
-            writer.join(PATIENCE)
-        self.assertIn("will try again", logs.output[0])
-        self.assertEqual([user.attach.ts for user in Directory(self.path, 1).users()], [20])
+        again()
+        database.close(Deadline(PATIENCE))
+        self.assertEqual(directory.unwritten(), 0)
+        self.assertEqual([user.attach.ts for user in self.directory().users()], [20])
+
+    def test_written_while_another_is(self) -> None:
+        """What comes while something is being written is written behind it, also when that is at the very end."""
+        database = self.database()
+        directory = self.directory(database)
+        directory.save_user(make_user())
+        directory.save_user(make_user("bob"))
+        database.start()
+        database.close(Deadline(PATIENCE))
+        self.assertEqual(len(self.directory().users()), 2)
+
+    def test_lost_at_the_end(self) -> None:
+        """What cannot be written at the very end is counted."""
+        database = self.database(patience=0)
+        directory = self.directory(database)
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as blocker:
+            blocker.execute("BEGIN EXCLUSIVE")
+            directory.save_user(make_user())
+            with self.assertLogs("socp.directory", "ERROR"):
+                database.start()
+                database.close(Deadline(PATIENCE))
+        self.assertEqual(directory.unwritten(), 1)

@@ -190,7 +190,7 @@ class InboxTest(unittest.TestCase):
         envelope = self.message()
         with (
             mock.patch.object(self.database, "commit", side_effect=DatabaseError("the disk is full")),
-            self.assertLogs("socp.inbox", "WARNING"),
+            self.assertLogs("socp.inbox", "INFO"),
         ):
             for _ in range(2):
                 self.inbox.take_message(envelope)

@@ -488,7 +488,7 @@ class DeliverTest(ServersTest):
         self.assertEqual(error.payload["msg_ref"], message_reference(payload["content_sig"]))
 
     def test_forwarded_once(self) -> None:
-        """A message for a user at a third server goes there marked as forwarded; one so marked goes no further."""
+        """A message for a user at a third server goes there marked as forwarded; one so marked is stored first."""
         self.advertise(attachment("dave", "server3"), self.third)
         payload = self.deliver("dave")
         self.send(payload)
@@ -496,10 +496,15 @@ class DeliverTest(ServersTest):
         check_origin(forwarded, key("server").public)
         self.assertIs(forwarded.payload["forwarded"], True)
         self.assertEqual(forwarded.ts, self.ts)
+        msg_ref = message_reference(payload["content_sig"])
         self.send({**payload, "forwarded": True})
-        self.second.expect_error(USER_NOT_FOUND)
-        self.send(payload, self.third)
-        self.third.expect_error(USER_NOT_FOUND)
+        stored = self.second.expect(socp.ACK).payload
+        self.assertEqual((stored["msg_ref"], stored["status"], stored["user_id"]), (msg_ref, "stored", key("frank").id))
+        handed_over = self.third.expect(SERVER_DELIVER).payload
+        self.assertIs(handed_over["store"], True)
+        self.assertNotIn("forwarded", handed_over)
+        self.third.send_signed(socp.ACK, {"msg_ref": msg_ref, "status": "stored", "user_id": key("frank").id})
+        self.third.expect_silence()
 
     def test_from_a_local_user(self) -> None:
         """A message for a user at another server goes there, and that server's ERROR comes back to the sender."""

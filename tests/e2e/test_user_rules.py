@@ -96,14 +96,19 @@ class DirectTest(RulesTest):
         self.refused(TOO_LARGE, {**payload, "ciphertext": "A" * 43_692})
 
     def test_recipient(self) -> None:
-        """Nobody, everybody and somebody who has left are USER_NOT_FOUND."""
+        """Nobody and everybody are USER_NOT_FOUND; what is for somebody who has left is stored until it is back."""
         payload = self.dave.message("erin", "hello", socp.now_ms())
         for to in (str(uuid.uuid4()), socp.EVERYONE, socp.PUBLIC, self.server_id):
             self.refused(USER_NOT_FOUND, payload, to=to)
         gone = self.attached("frank")
         gone.send(socp.CTRL_CLOSE, {"reason": "leaving"})
         gone.expect_closed()
-        self.refused(USER_NOT_FOUND, self.dave.message("frank", "hello", socp.now_ms()), to=gone.id)
+        msg_ref = self.dave.tell("frank", "hello")
+        stored = self.dave.expect(ACK)
+        check_origin(stored, key("server").public)
+        self.assertEqual((stored.payload["msg_ref"], stored.payload["status"]), (msg_ref, "stored"))
+        self.assertEqual(stored.sender, self.server_id)
+        self.attached("frank").expect(USER_DELIVER)
 
     def test_forged_receipts(self) -> None:
         """A receipt in another's name, or for nobody, goes nowhere, and is not answered."""

@@ -1,0 +1,87 @@
+"""A direct message on its way, as servers see it: sealed and signed by its sender (PROTOCOL.md section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import socp
+from crypto.signing import message_reference
+from socp import TOO_LARGE, Envelope, ProtocolError
+
+# A sender's public key and signature have a fixed length; what is longer is none, and is not to fill disks.
+_TEXT_MOST = 1024
+
+# What receipts and errors call a message by is the hash of its signature, which anybody who has seen it can send as
+# their own: by that alone, a message could be made to pass for one that is there already.
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One message for one user.
+
+    Attributes:
+        ts: the sender's, Unix ms; its signature covers it.
+    """
+
+    recipient: str
+    sender: str
+    sender_pub: str = field(repr=False)
+    ciphertext: str = field(repr=False)
+    content_sig: str = field(repr=False)
+    ts: int
+
+    @cached_property
+    def msg_ref(self) -> str:
+        """What it is called in ACK and ERROR."""
+        return message_reference(self.content_sig)
+
+    @property
+    def key(self) -> Key:
+        """What tells it from every other message for the same user: its sender and its msg_ref."""
+        return (self.sender, self.msg_ref)
+
+    @property
+    def size(self) -> int:
+        """The bytes that count against limits."""
+        return len(self.ciphertext) + len(self.sender_pub) + len(self.content_sig)
+
+    def to_user(self) -> dict[str, object]:
+        """Return the payload of USER_DELIVER."""
+        return {
+            "ciphertext": self.ciphertext,
+            "sender": self.sender,
+            "sender_pub": self.sender_pub,
+            "content_sig": self.content_sig,
+        }
+
+    def to_server(self, **flags: bool) -> dict[str, object]:
+        """Return the payload of SERVER_DELIVER.
+
+        Args:
+            flags: `store` or `forwarded`.
+        """
+        return {**self.to_user(), "user_id": self.recipient, **flags}
+
+
+def read_mail(envelope: Envelope, sender: str, recipient: str) -> Mail:
+    """Take a message out of MSG_DIRECT or SERVER_DELIVER.
+
+    Args:
+        envelope: of the right shape.
+        sender: the user whose message it is said to be.
+        recipient: whom it is for.
+
+    Raises:
+        ProtocolError: TOO_LARGE, with its msg_ref.
+    """
+    payload: Mapping[str, Any] = envelope.payload
+    mail = Mail(recipient, sender, payload["sender_pub"], payload["ciphertext"], payload["content_sig"], envelope.ts)
+    if len(mail.ciphertext) > socp.SEALED_TEXT_MOST:
+        raise ProtocolError(TOO_LARGE, "over 64 sealed blocks", msg_ref=mail.msg_ref)
+    if max(len(mail.sender_pub), len(mail.content_sig)) > _TEXT_MOST:
+        raise ProtocolError(TOO_LARGE, "no key and no signature is so long", msg_ref=mail.msg_ref)
+    return mail

@@ -7,7 +7,7 @@ ARGS ?=
 TESTS = -m unittest discover -s tests -t .
 
 .DEFAULT_GOAL := help
-.PHONY: help demo chat client test lint coverage bench clean stale
+.PHONY: help demo chat client test chaos kills lint coverage bench clean stale
 
 help: ## list these targets
 	@echo "make TARGET [ARGS='...'] [PYTHON=python3.12]"
@@ -24,6 +24,12 @@ client: .venv/ready ## join, as one more user, the network that `make chat` star
 
 test: .venv/ready ## run the tests
 	.venv/bin/python $(TESTS) $(ARGS)
+
+chaos: .venv/ready ## break a network at random, and account for every message [SEED=...] [SECONDS=60]
+	.venv/bin/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+
+kills: .venv/ready ## kill a server under load, and see everything right again [SEED=...]
+	.venv/bin/python -m tests.chaos.kills $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lint: .venv-dev/ready ## check style and types
 	.venv-dev/bin/python -m ruff check .

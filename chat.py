@@ -190,6 +190,7 @@ class Chat:
         with self._settled:  # what ends in the middle still tells its other end so
             self._settled.wait_for(lambda: not self._transfers.active, deadline.left() / 2)
         self._outbox.stop()
+        self._questions.close("this client is leaving")  # the teller may wait for an answer
         self._connection.close(deadline)
         self._teller.stop()
         if left := self._threads.join(deadline):
@@ -386,7 +387,7 @@ class Chat:
         check_origin(envelope, server)
         payload = envelope.payload
         if envelope.type == socp.USER_DELIVER:
-            self._teller.give(partial(self._inbox.take_message, envelope), len(envelope.raw))
+            self._teller.give(partial(self._take_message, envelope), len(envelope.raw))
         elif envelope.type == socp.USER_LIST:
             self._questions.answer(envelope)
         elif envelope.type == socp.USER_KEY:
@@ -403,6 +404,11 @@ class Chat:
         elif envelope.type == socp.CTRL_CLOSE:
             return str(payload["reason"])
         return None
+
+    def _take_message(self, envelope: Envelope) -> None:
+        """Take a message, in the teller's thread; what is not shown before we leave waits at the server."""
+        if not self._leaving:
+            self._inbox.take_message(envelope)
 
     def _sort_users(self, envelope: Envelope) -> None:
         if envelope.type == socp.MSG_PUBLIC_CHANNEL:

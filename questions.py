@@ -28,8 +28,9 @@ class Questions:
 
     def __init__(self, asked: Callable[[], None]) -> None:
         self._asked = asked
-        self._lock = threading.Lock()  # guards _waiting and what is in it
+        self._lock = threading.Lock()  # guards the two below, and what is in the questions
         self._waiting: list[_Question] = []
+        self._closed = ""
 
     def pending(self) -> bool:
         """Tell whether any question waits for its answer."""
@@ -50,6 +51,8 @@ class Questions:
         """
         question = _Question(expects, about)
         with self._lock:
+            if self._closed:
+                raise NotConnected(self._closed)
             self._waiting.append(question)
         self._asked()
         try:
@@ -91,6 +94,12 @@ class Questions:
             for question in list(self._waiting):
                 question.error = NotConnected(reason)
                 self._done(question)
+
+    def close(self, reason: str) -> None:
+        """Give up, for good: whoever asks from now on is told the same at once."""
+        with self._lock:
+            self._closed = reason
+        self.give_up(reason)
 
     def _done(self, question: _Question) -> None:
         """Let the asker go on. `_lock` is held."""

@@ -589,6 +589,20 @@ class EndTest(ChatTest):
         self.chat.close()
         self.assertTrue(self.events.empty())
 
+    def test_closing_while_a_question_waits(self) -> None:
+        """A client ends in time though its server does not answer what a message that it shows has made it ask."""
+        server = self.attached()
+        ts = socp.now_ms()
+        for number in range(3):
+            signature = sign_content(KeySigner(key("bob")), BROADCAST, {"text": "hi", "from": BOB, "ts": ts + number})
+            payload = {"text": "hi", "sender_pub": key("bob").public.text, "content_sig": signature}
+            server.pass_on(MSG_PUBLIC_CHANNEL, "bob", payload, ts + number, to=socp.PUBLIC)
+        server.expect(USER_KEY_REQUEST)
+        began = time.monotonic()
+        with self.assertNoLogs("socp.chat", "WARNING"):
+            self.chat.close()
+        self.assertLess(time.monotonic() - began, Timers().stop)
+
     def test_never_attached(self) -> None:
         """A client that never attached closes at once."""
         began = time.monotonic()

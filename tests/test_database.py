@@ -239,7 +239,7 @@ class DatabaseTest(unittest.TestCase):
         with self.assertRaisesRegex(DatabaseError, "other.sqlite3"):
             Database(other, [SCHEMA], 0)
         self.assertEqual(other.read_bytes(), b"no database" * 100)
-        with self.assertRaisesRegex(DatabaseError, "unable to open"):
+        with self.assertRaisesRegex(DatabaseError, "cannot make the database"):
             Database(self.path.with_name("missing") / "x.sqlite3", [SCHEMA], 0)
 
     def run_script(self, script: str) -> subprocess.Popen[str]:

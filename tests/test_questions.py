@@ -99,3 +99,11 @@ class QuestionsTest(unittest.TestCase):
         self.assertRaises(NotConnected, self.questions.ask, fail, USER_LIST, "", PATIENCE)
         self.assertFalse(self.questions.pending())
         self.questions.answer(answer(USER_LIST))
+
+    def test_closed(self) -> None:
+        """Once it is closed, whoever waits and whoever asks is told why, at once."""
+        thread = self.ask(USER_LIST)
+        error = self.outcome(thread, lambda: self.questions.close("leaving"))
+        self.assertEqual((type(error), str(error)), (NotConnected, "leaving"))
+        with self.assertRaisesRegex(NotConnected, "leaving"):
+            self.questions.ask(lambda: self.fail("it was sent"), USER_LIST, "", PATIENCE)

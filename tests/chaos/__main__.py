@@ -40,7 +40,7 @@ def main() -> int:
             say(str(fault))
         return 0
     environment = {"TEST_SABOTAGE": arguments.sabotage} if arguments.sabotage else {}
-    plan = Plan(seed, arguments.seconds, shape, faults, arguments.rate, environment, keep=arguments.keep)
+    plan = Plan(seed, arguments.seconds, shape, faults, arguments.rate, environment, keep=arguments.keep or None)
     outcome = run(plan, say)
     for line in outcome.report():
         say(line)

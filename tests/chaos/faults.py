@@ -63,33 +63,46 @@ def can_fill_disks() -> bool:
     return hasattr(resource, "prlimit")
 
 
+def _log_size(world: World, name: str) -> int:
+    """Return the size of the longest write-ahead log: what is written goes to its end."""
+    return max((path.stat().st_size for path in world.files(name).glob("*.sqlite3-wal")), default=0)
+
+
 @contextlib.contextmanager
-def _disk_full(world: World, fault: Fault) -> Iterator[None]:
+def _files_limited(world: World, fault: Fault, size: int) -> Iterator[None]:
     (name,) = fault.whom
     with world.parts[name].busy:
         program = world.parts[name].program
         if program is None or sys.platform == "darwin" or not can_fill_disks():
             yield
             return
-        # What is written goes to the end of the write-ahead log: a file as long as that can grow no more.
-        files = [path for path in (world.directory / name).glob("*.sqlite3*") if not path.name.endswith("-shm")]
-        logs = [path for path in files if path.name.endswith("-wal")] or files
-        size = max((path.stat().st_size for path in logs), default=0)
         pid = program.process.pid
-        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
         yield
         with contextlib.suppress(ProcessLookupError):  # it has ended by itself, which is noted elsewhere
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
 
 
-_KINDS: dict[str, Callable[[World, Fault], contextlib.AbstractContextManager[None]]] = {
+def _disk_full(world: World, fault: Fault) -> contextlib.AbstractContextManager[None]:
+    """Let no file become longer than the log is now; what is freed can be used again."""
+    return _files_limited(world, fault, _log_size(world, fault.whom[0]))
+
+
+def _disk_broken(world: World, fault: Fault) -> contextlib.AbstractContextManager[None]:
+    """Let nothing be written at all."""
+    return _files_limited(world, fault, 0)
+
+
+KINDS: dict[str, Callable[[World, Fault], contextlib.AbstractContextManager[None]]] = {
     "kill-server": _killed,
     "stop-server": _stopped,
     "restart-server": _ended,
     "fill-disk": _disk_full,
+    "break-disk": _disk_broken,
     "kill-client": _killed,
     "stop-client": _stopped,
+    "break-client-disk": _disk_broken,
     "cut-servers": _weather(lambda _: CUT),
     "slow-servers": _weather(lambda fault: Weather(delay=fault.delay)),
     "lose-servers": _weather(lambda _: HOLE),
@@ -133,7 +146,7 @@ class Trouble:
         with claim:
             self._say(str(fault))
             try:
-                with _KINDS[fault.kind](self._world, fault):
+                with KINDS[fault.kind](self._world, fault):
                     threading.Event().wait(max(0.1, fault.end - self._now()))
             except (OSError, AssertionError) as error:
                 self._world.problems.append(f"{fault} failed: {error}")

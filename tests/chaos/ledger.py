@@ -16,6 +16,7 @@ _STATUS = re.compile(
     r" \(#(\d+)\)"
 )
 _ERROR = "[Error] "
+_DIRECTORY = re.compile(r"/\S*/")
 
 # What must not be. Each is a heading of the verdict.
 LOST = "lost in silence"
@@ -195,7 +196,7 @@ class Ledger:
             self._unsettled.discard((client, number))
 
     def _take_error(self, client: str, error: str, stamped: str) -> None:
-        self._errors[error] += 1
+        self._errors[_DIRECTORY.sub("", error)] += 1  # the same one, whoever has it
         if entry := self._pending.pop(client, None):
             entry.refused = error
             entry.lines.append(stamped)

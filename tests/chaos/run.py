@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 
 from tests.chaos.faults import Trouble, can_fill_disks
 from tests.chaos.ledger import Account, Ledger
+from tests.chaos.observe import wait_presence
 from tests.chaos.schedule import Fault, Shape
 from tests.chaos.talk import Load
 from tests.chaos.world import World
+from tests.e2e.harness import PATIENCE
 
 # Messages that are stored wait for links and for resends: some minutes, scaled, and what a busy machine adds to that.
 _DRAIN = 240.0
@@ -30,7 +32,7 @@ class Plan:
         rate: messages a second of each client.
         environment: variables for all programs.
         drain: seconds that everything has to be settled in, afterwards.
-        keep: keep the directory in any case.
+        keep: whether to keep the directory; None: if something is wrong.
     """
 
     seed: int
@@ -40,7 +42,7 @@ class Plan:
     rate: float
     environment: dict[str, str] = field(default_factory=dict)
     drain: float | None = None
-    keep: bool = False
+    keep: bool | None = None
 
 
 @dataclass
@@ -84,10 +86,11 @@ def run(plan: Plan, say: Callable[[str], None]) -> Outcome:
     """
     ledger = Ledger()
     world = World(plan.shape, ledger, say, environment=plan.environment)
-    keep = True
+    keep = plan.keep is not False
     try:
         account = _run(plan, world, say)
-        keep = plan.keep or bool(world.problems) or any(account.bad.values())
+        if plan.keep is None:
+            keep = bool(world.problems) or any(account.bad.values())
         return Outcome(account, world.problems, str(world.directory) if keep else "")
     finally:
         world.close(keep=keep)
@@ -100,9 +103,12 @@ def _run(plan: Plan, world: World, say: Callable[[str], None]) -> Account:
     def since() -> str:
         return f"{time.monotonic() - began:.1f} s"
 
-    if not can_fill_disks() and any(fault.kind == "fill-disk" for fault in plan.faults):
+    if not can_fill_disks() and any(fault.kind.endswith("disk") for fault in plan.faults):
         say("this system does not let one process limit the files of another: no disk is filled")
     world.start()
+    # While nobody types anything else: an error about a list is not to be taken for one about a message.
+    wrong = wait_presence(world, shape.client_names, time.monotonic() + PATIENCE)
+    assert not wrong, wrong
     load = Load(world, plan.rate, plan.seed)
     load.meet()
     say(f"{shape.servers} servers and {shape.clients} clients run, and everybody has met everybody ({since()})")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 # How often each kind comes, compared with the others.
-SERVER_KINDS = {"kill-server": 4, "stop-server": 2, "restart-server": 2, "fill-disk": 2}
-CLIENT_KINDS = {"kill-client": 4, "stop-client": 2}
+SERVER_KINDS = {"kill-server": 4, "stop-server": 2, "restart-server": 2, "fill-disk": 2, "break-disk": 1}
+CLIENT_KINDS = {"kill-client": 4, "stop-client": 2, "break-client-disk": 1}
 PAIR_KINDS = {"cut-servers": 2, "slow-servers": 1, "lose-servers": 2}
 LINK_KINDS = {"cut-client": 2, "slow-client": 1, "lose-client": 2, "mute-client": 1}
 WEIGHTS = {**SERVER_KINDS, **CLIENT_KINDS, **PAIR_KINDS, **LINK_KINDS, "kill-introducers": 1}
@@ -41,6 +41,12 @@ class Shape:
     def introducer_names(self) -> list[str]:
         """The introducers: i1, i2 ..."""
         return [f"i{number + 1}" for number in range(self.introducers)]
+
+    def servers_of(self, client: str, count: int) -> list[str]:
+        """Return the first servers that a client is told of, its own first."""
+        names = self.server_names
+        home = int(client[1:]) - 1
+        return [names[(home + step) % len(names)] for step in range(min(count, len(names)))]
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,9 @@ def _choose(rng: random.Random, kind: str, shape: Shape) -> tuple[str, ...] | No
     if kind in PAIR_KINDS:
         return tuple(sorted(rng.sample(servers, 2))) if len(servers) > 1 else None
     if kind in LINK_KINDS:
-        return rng.choice(clients), rng.choice([EVERYWHERE, *servers])
+        client = rng.choice(clients)
+        # Where it mostly is, where it goes then, or wherever it may be.
+        return client, rng.choice([*shape.servers_of(client, 2), EVERYWHERE])
     return tuple(shape.introducer_names)
 
 

@@ -55,7 +55,7 @@ class World:
         self.shape = shape
         self.ledger = ledger
         self._say = say
-        self._servers_of_a_client = min(servers_of_a_client, shape.servers)
+        self._servers_of_a_client = servers_of_a_client
         self.network = Network(shape.factor, key_of=key_of, environment=environment)
         names = [*shape.introducer_names, *shape.server_names, *shape.client_names]
         self.parts = {name: Part(name) for name in names}
@@ -118,9 +118,7 @@ class World:
         return program
 
     def _start_client(self, name: str) -> Program:
-        servers = self.shape.server_names
-        home = (int(name[1:]) - 1) % len(servers)
-        known = [servers[(home + step) % len(servers)] for step in range(self._servers_of_a_client)]
+        known = self.shape.servers_of(name, self._servers_of_a_client)
         return self.network.client(
             name,
             [self.proxies[server].port for server in known],
@@ -187,6 +185,9 @@ class World:
 
     def end(self, name: str) -> None:
         """End a program in order, and note it if it does not end as it should."""
+        # A client that has only just been started cannot be told to end in order yet.
+        if name in self.shape.client_names and self.parts[name].program is not None:
+            self.wait_ready(name, PATIENCE)
         if program := self.take_down(name):
             program.signal(signal.SIGTERM)
             try:
@@ -198,6 +199,10 @@ class World:
             program.clean_up()
             if code:
                 self.problems.append(f"{name} was told to end, and ended with {code}:\n{_tail(program)}")
+
+    def files(self, name: str) -> Path:
+        """Return the directory of a server or a client."""
+        return self.directory / name if name in self.proxies else self.directory / "profiles" / name
 
     # --- links --------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 import unittest
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from crypto.keys import KeyPair
@@ -379,15 +379,36 @@ class Network:
         """Have a client ask for /list until it shows exactly these names online."""
         end = time.monotonic() + seconds
         while True:
-            mark = client.mark()
-            client.type("/list")
-            count = int(client.expect(r"\[List\] (\d+) online", after=mark)[1])
-            listed = {entry.split()[1] for entry in client.expect_entries(count, after=mark)}
+            listed = {entry[1] for entry in self._list(client)}
             if listed == names:
                 return
             if time.monotonic() > end:
                 raise AssertionError(f"{client.name} lists {listed}, not {names}:\n{client.report()}")
             threading.Event().wait(0.5)  # between two questions; there is nothing else to wait for
+
+    def wait_placed(self, client: Program, places: Mapping[str, str], seconds: float = PATIENCE) -> None:
+        """Have a client ask for /list until it shows exactly these users, by the names of their keys, at these servers.
+
+        Args:
+            client: who asks.
+            places: the names of servers' keys, by those of users' keys.
+            seconds: how long.
+        """
+        wanted = {self._key_of(user).id: self._key_of(server).id for user, server in places.items()}
+        end = time.monotonic() + seconds
+        while True:
+            if {entry[0]: entry[2] for entry in self._list(client)} == wanted:
+                return
+            if time.monotonic() > end:
+                raise AssertionError(f"{client.name} does not list {places}:\n{client.report()}")
+            threading.Event().wait(0.2)  # as above
+
+    def _list(self, client: Program) -> list[list[str]]:
+        """Have a client ask for /list, and return the words of each entry."""
+        mark = client.mark()
+        client.type("/list")
+        count = int(client.expect(r"\[List\] (\d+) online", after=mark)[1])
+        return [entry.split() for entry in client.expect_entries(count, after=mark)]
 
 
 class NetworkTest(unittest.TestCase):
@@ -407,6 +428,7 @@ class NetworkTest(unittest.TestCase):
         self.server = network.server
         self.client = network.client
         self.wait_listed = network.wait_listed
+        self.wait_placed = network.wait_placed
 
 
 @contextlib.contextmanager

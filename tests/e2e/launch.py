@@ -2,6 +2,7 @@
 
 python -m tests.e2e.launch FACTOR PROGRAM [ARGUMENT …]
 
+$TEST_TIMERS holds timers that are set to a value of their own, whatever the factor: "silence=2 lost_after=1".
 $TEST_CLOCK_OFF holds milliseconds by which the program's clock is ahead; $TEST_SABOTAGE breaks it, see
 tests/chaos/sabotage.py.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from dataclasses import replace
 from functools import partial
 
 from cryptography.hazmat.primitives import serialization
@@ -33,7 +35,9 @@ def main() -> int:
     )
     if what := os.environ.get("TEST_SABOTAGE"):
         importlib.import_module("tests.chaos.sabotage").sabotage(what)
-    settings = Settings(timers=Timers().scaled(float(factor)))
+    own = (timer.split("=") for timer in os.environ.get("TEST_TIMERS", "").split())
+    timers = replace(Timers().scaled(float(factor)), **{timer: float(seconds) for timer, seconds in own})
+    settings = Settings(timers=timers)
     code: int = importlib.import_module(program).main(arguments, settings)
     return code
 

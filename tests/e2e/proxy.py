@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from framing import FROM_STRANGER, FrameBuffer, decode_frame
@@ -25,12 +27,27 @@ class Weather:
     swallow_in: bool = False  # what whoever connected sends goes nowhere
     swallow_out: bool = False  # what the program answers goes nowhere
     delay: float = 0.0  # seconds that everything takes longer
+    lost: frozenset[str] = frozenset()  # frames of these types go nowhere; for a proxy that passes whole frames
 
 
 FINE = Weather()
 CUT = Weather(refuse=True)
 HOLE = Weather(swallow_in=True, swallow_out=True)
 MUTE = Weather(swallow_in=True)
+
+
+class _Frames:
+    """What has come of a frame that is not whole yet."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield each frame that is whole by now."""
+        self._rest += data
+        while len(self._rest) >= (end := 4 + int.from_bytes(self._rest[:4], "big")):
+            frame, self._rest = self._rest[:end], self._rest[end:]
+            yield frame
 
 
 class _Connection:
@@ -42,6 +59,8 @@ class _Connection:
         self.who = ""
         self.dead_in = False
         self.dead_out = False
+        self.frames_in = _Frames()
+        self.frames_out = _Frames()
         self.passing = 2  # threads
 
     def cut(self) -> None:
@@ -58,13 +77,15 @@ class Proxy:
 
     Args:
         record: whether to keep all that passes.
+        whole: whether to pass on whole frames alone, so that the weather can lose some of them.
     """
 
-    def __init__(self, *, record: bool = True) -> None:
+    def __init__(self, *, record: bool = True, whole: bool = False) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.target = 0
         self._record = record
+        self._whole = whole
         self._lock = threading.Lock()  # guards all below, and what connections hold
         self._closed = False
         self._open: list[_Connection] = []
@@ -134,7 +155,7 @@ class Proxy:
             connection.cut()
             return False
         if not connection.dead_in:
-            self._send(connection.outside, data, weather.delay)
+            self._send(connection.outside, self._keep(connection.frames_in, data, weather), weather.delay)
         return True
 
     def _pass_out(self, connection: _Connection) -> None:
@@ -142,8 +163,18 @@ class Proxy:
             while data := connection.outside.recv(65_536):
                 weather = self._weather_for(connection)
                 if not connection.dead_out:
-                    self._send(connection.inside, data, weather.delay)
+                    self._send(connection.inside, self._keep(connection.frames_out, data, weather), weather.delay)
         self._end(connection, connection.inside, inwards=False)
+
+    def _keep(self, frames: _Frames, data: bytes, weather: Weather) -> bytes:
+        """Return what goes on of what has come."""
+        if not self._whole:
+            return data
+        return b"".join(
+            frame
+            for frame in frames.feed(data)
+            if not weather.lost or json.loads(frame[4:])["type"] not in weather.lost
+        )
 
     def _send(self, sink: socket.socket, data: bytes, delay: float) -> None:
         if delay:

@@ -12,14 +12,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.e2e.harness import FAST, PATIENCE, ROOT, NetworkTest, Program, put_key
+from tests.e2e.harness import FAST, ROOT, NetworkTest, Program, put_key
 from tests.e2e.proxy import Proxy
 from tests.vectors import key
-from threads import Deadline
 
 
 class ThreeServersTest(NetworkTest):
@@ -141,17 +139,8 @@ class ThreeServersTest(NetworkTest):
         moved.expect(r"\[Me\]")
         alice.expect(r"\[Server\] connection lost: the server says: attached elsewhere")
         self.assertEqual(alice.wait(), 3)
-        deadline = Deadline(PATIENCE)
-        while not self.listed_at(bob, "alice", "server3"):
-            self.assertTrue(deadline.left(), bob.report())
-            threading.Event().wait(0.1)  # bob's server hears of it when it does
+        self.wait_placed(bob, {"alice": "server3", "bob": "server2"})
         self.chat(bob, moved, "found you")
-
-    def listed_at(self, client: Program, name: str, server: str) -> bool:
-        """Tell whether a client's list has a user at a server."""
-        mark = client.mark()
-        client.type("/list")
-        return any(key(name).id in entry and key(server).id in entry for entry in client.expect_entries(2, after=mark))
 
     def test_orderly_end(self) -> None:
         """A server that is told to end says so to its users and to the others, who know at once, and exits with 0."""

@@ -12,10 +12,15 @@ from tests.e2e.harness import PATIENCE
 from tests.e2e.proxy import CUT, FINE, HOLE, MUTE, Proxy, Weather
 
 
+def frame(**fields: str) -> bytes:
+    """Return a frame."""
+    body = json.dumps(fields).encode()
+    return len(body).to_bytes(4, "big") + body
+
+
 def hello(who: str) -> bytes:
     """Return a frame by which the proxy knows who connects."""
-    body = json.dumps({"from": who}).encode()
-    return len(body).to_bytes(4, "big") + body
+    return frame(**{"from": who})
 
 
 class ProxyTest(unittest.TestCase):
@@ -125,6 +130,23 @@ class ProxyTest(unittest.TestCase):
         ann.sendall(b"two")
         self.receive(ann, b"onetwo")
         self.assertGreaterEqual(time.monotonic() - began, 0.2)
+
+    def test_loses_frames(self) -> None:
+        """Frames of some types get lost for one of two, however they are cut up; the connection stands, and heals."""
+        self.proxy = Proxy(record=False, whole=True)
+        self.addCleanup(self.proxy.close)
+        self.proxy.target = self.echo.getsockname()[1]
+        ann, ben = self.established("ann"), self.established("ben")
+        self.proxy.set_weather(Weather(lost=frozenset({"A"})), "ann")
+        lost, kept = frame(type="A"), frame(type="B")
+        for part in ((lost + kept)[:3], (lost + kept)[3:30], (lost + kept)[30:] + lost + kept[:9], kept[9:]):
+            ann.sendall(part)
+        self.receive(ann, kept + kept)
+        ben.sendall(lost)
+        self.receive(ben, lost)
+        self.proxy.set_weather(FINE, "ann")
+        ann.sendall(lost)
+        self.receive(ann, lost)
 
     def test_refuses_without_a_program(self) -> None:
         """Who connects while nothing listens behind the proxy is let go at once."""

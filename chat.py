@@ -197,6 +197,7 @@ class Chat:
         """Say goodbye to the server, and end every thread; what is not confirmed is kept. Harmless when repeated."""
         self._leaving = True
         deadline = Deadline(self._timers.stop)
+        self._connection.leave()
         self._transfers.stop()
         with self._settled:  # what ends in the middle still tells its other end so
             self._settled.wait_for(lambda: not self._transfers.active, deadline.left() / 2)

@@ -107,7 +107,7 @@ class Connection:
         """Wait until there is a link; False when that took longer, or there will be none."""
         with self._changed:
             self._changed.wait_for(lambda: self._server is not None or self._over(), seconds)
-            return self._server is not None
+            return self._server is not None and not self._over()
 
     def _over(self) -> bool:
         return self._leaving.is_set() or self.ended.is_set()
@@ -313,13 +313,18 @@ class Connection:
         if link is not None:
             link.send(self.frame(socp.HEARTBEAT, server_id, {}))  # never waits: the reader's thread is here
 
+    def leave(self) -> None:
+        """Connect to no server again, and let nobody wait for one; the link that is up stays for now."""
+        with self._changed:
+            self._leaving.set()
+            self._changed.notify_all()
+
     def close(self, deadline: Deadline) -> None:
         """Say goodbye to the server, and connect to none again. Harmless when repeated."""
+        self.leave()
         with self._changed:
             attached = self._server is not None
             link = self._link
-            self._leaving.set()
-            self._changed.notify_all()
         if link is None:
             return
         if attached:

@@ -152,6 +152,12 @@ class Outgoing:
     def _position(self) -> int:
         return self._sent + self._ended
 
+    @property
+    def offered_again(self) -> bool:
+        """Whether this is not the first offer: after a reconnect, the recipient may be about to reconnect too."""
+        with self._changed:
+            return self._offers > 0
+
     # --- what is done, in the file's thread ---------------------------------------------------------------------
 
     def deadline(self) -> float:

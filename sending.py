@@ -326,7 +326,7 @@ class FileSender:
             return
         if code == SERVER_BUSY:
             sending.take_busy()
-        elif code == USER_NOT_FOUND and sending.accepted:
+        elif code == USER_NOT_FOUND and (sending.accepted or sending.offered_again):
             sending.lose("the recipient is not online")
         else:
             sending.end("failed", f"{code}: {detail}" if detail else code)

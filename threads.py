@@ -47,12 +47,12 @@ class Threads:
             if self._closed:
                 return False
             self._running.add(thread)
-        try:
-            thread.start()
-        except RuntimeError:  # out of threads, or Python 3.12 and newer while the interpreter shuts down
-            with self._lock:
+            try:
+                # With the lock, which takes a moment: whoever joins what is registered must find it started.
+                thread.start()
+            except RuntimeError:  # out of threads, or Python 3.12 and newer while the interpreter shuts down
                 self._running.discard(thread)
-            return False
+                return False
         return True
 
     def _run(self, target: Callable[[], None]) -> None:

@@ -363,19 +363,6 @@ class CommandTest(NetworkTest):
             (self.directory / "secret").touch(mode=0)
             self.errs(f"/file bob {self.directory}/secret", "cannot read .*/secret: Permission denied")
 
-    def test_recipient_leaves_in_mid_file(self) -> None:
-        """A recipient that is killed in the middle of a file fails the transfer, and leaves nothing half-done."""
-        path = self.directory / "large"
-        path.write_bytes(os.urandom(8 * 1024 * 1024))
-        self.alice.type(f"/file bob {path}")
-        self.bob.expect("receiving large")
-        self.bob.kill()
-        self.alice.expect(r"\[File to bob · .*\] large failed: USER_NOT_FOUND", seconds=90)
-        bob = self.client("bob", self.port)
-        self.alice.type("/tell bob again")
-        bob.expect("again")
-        self.assertEqual([file for file in (self.directory / "bob-files").iterdir() if file.name == "large"], [])
-
     def test_sender_leaves_in_mid_file(self) -> None:
         """A sender that leaves in the middle of a file fails the transfer, and nothing of it stays."""
         path = self.directory / "large"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import sqlite3
 import sys
 import unittest
 from contextlib import closing
+from pathlib import Path
 
 import socp
 from socp import ACK, MSG_DIRECT
@@ -94,6 +96,29 @@ class FatesTest(NetworkTest):
                 self.assertEqual(self.shown(bob, "only once"), 1 - count)
                 bob.kill()
                 bob = self.client("bob", self.port)
+
+    def test_file_goes_on(self) -> None:
+        """A file goes on when its recipient was killed and begins anew, and when the server was; no part of it stays."""
+        alice, bob = self.client("alice", self.port), self.client("bob", self.port)
+        path = self.directory / "large"
+        path.write_bytes(os.urandom(1024 * 1024))
+        alice.type(f"/file {key('bob').id} {path}")
+        bob.expect(r"\[File from alice · .*\] receiving large")
+        bob.kill()
+        alice.expect(r"\[File to bob · .*\] large interrupted: the recipient is not online$")
+        bob = self.client("bob", self.port)
+        alice.expect(r"\[File to bob · .*\] large goes on$")
+        bob.expect(r"\[File from alice · .*\] receiving large")
+        mark = alice.mark()
+        self.program.kill()
+        alice.expect(r"\[File to bob · .*\] large interrupted: (the connection was lost|not connected)", after=mark)
+        self.start_server(self.port)
+        alice.expect(r"\[File to bob · .*\] large goes on$", after=mark)
+        saved = bob.expect(r"\[File from alice · .*\] saved (.*/large) \(1,048,576 bytes\)$")
+        alice.expect(r"\[File to bob · .*\] large delivered")
+        self.assertEqual(Path(saved[1]).read_bytes(), path.read_bytes())
+        self.assertEqual([file.name for file in (self.directory / "bob-files").iterdir()], ["large"])
+        self.assertEqual(len([line for line in bob.lines if "receiving large" in line]), 1)  # it did not begin anew
 
     @unittest.skipUnless(hasattr(resource, "prlimit"), "limits of another process can be set on Linux alone")
     def test_full_disk(self) -> None:

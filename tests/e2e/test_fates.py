@@ -101,7 +101,7 @@ class FatesTest(NetworkTest):
         """A file goes on when its recipient was killed and begins anew, and when the server was; no part of it stays."""
         alice, bob = self.client("alice", self.port), self.client("bob", self.port)
         path = self.directory / "large"
-        path.write_bytes(os.urandom(1024 * 1024))
+        path.write_bytes(os.urandom(256 * 1024))
         alice.type(f"/file {key('bob').id} {path}")
         bob.expect(r"\[File from alice · .*\] receiving large")
         bob.kill()
@@ -114,7 +114,7 @@ class FatesTest(NetworkTest):
         alice.expect(r"\[File to bob · .*\] large interrupted: (the connection was lost|not connected)", after=mark)
         self.start_server(self.port)
         alice.expect(r"\[File to bob · .*\] large goes on$", after=mark)
-        saved = bob.expect(r"\[File from alice · .*\] saved (.*/large) \(1,048,576 bytes\)$")
+        saved = bob.expect(r"\[File from alice · .*\] saved (.*/large) \(262,144 bytes\)$")
         alice.expect(r"\[File to bob · .*\] large delivered")
         self.assertEqual(Path(saved[1]).read_bytes(), path.read_bytes())
         self.assertEqual([file.name for file in (self.directory / "bob-files").iterdir()], ["large"])

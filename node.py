@@ -197,10 +197,10 @@ class Node:
                 user,
                 link,
                 lambda: acceptor.accept(server_id=self.id, users=self.table.online_count(user.user_id)),
+                partial(self.carrier.begin, user.user_id, link),
             )
             self.host.established(link, proof.hello)
             log.info("user %s attached", user.user_id)
-            self.carrier.begin(user.user_id, link)
             self.host.dispatch(link, user.user_id, self._user_handlers(link, user))
         finally:
             self.presence.detach(user.user_id, link)

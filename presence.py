@@ -88,13 +88,14 @@ class Presence:
 
     # --- users of ours ------------------------------------------------------------------------------------------
 
-    def attach(self, user: User, link: Link, welcome: Callable[[], bytes]) -> None:
+    def attach(self, user: User, link: Link, welcome: Callable[[], bytes], begin: Callable[[], None]) -> None:
         """Take in a user whose handshake has proved it, once an older link of the same user is found dead.
 
         Args:
             user: what it proved.
             link: its link.
             welcome: makes the frame that ends the handshake, which goes out before any other.
+            begin: called when the user is taken in, before it or anybody else can know.
 
         Raises:
             LinkError: NAME_IN_USE, if the older link lives; BAD_TIMESTAMP, if a newer attachment is known.
@@ -113,6 +114,7 @@ class Presence:
                 raise LinkError(NAME_IN_USE, "this user is attached here already, and its client answers")
             older.abort()
             self.detach(user.user_id, older)
+        begin()
         link.release(first)
         self.publish(change)
         payload = {**user.to_wire(), "server_id": self._origin.id}

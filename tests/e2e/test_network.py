@@ -91,7 +91,7 @@ class ThreeServersTest(NetworkTest):
             self.chat(sender, recipient, f"{sender.name} again")
 
     def test_killed_server(self) -> None:
-        """The users of a killed server go from every list in time; restarted, it is itself, links, and serves."""
+        """The users of a killed server go from every list in time; restarted, it is itself, links, and has their mail."""
         homes = {"alice": "server", "bob": "server2", "carol": "server3"}
         clients = {name: self.client(name, self.ports[server]) for name, server in homes.items()}
         for client in clients.values():
@@ -104,13 +104,16 @@ class ThreeServersTest(NetworkTest):
         for name in ("alice", "carol"):
             self.wait_listed(clients[name], {"alice", "carol"}, seconds=60 * FAST + 2)
             mark = clients[name].mark()
-            clients[name].type(f"/tell {key('bob').id} hello")
-            clients[name].expect(r"\[DM to .*\] failed: USER_NOT_FOUND", after=mark)
+            clients[name].type(f"/tell {key('bob').id} hello from {name}")
+            clients[name].expect(r"\[DM to .*\] stored until the user is back", after=mark)
         marks = {name: len(self.servers[name].errors) for name in ("server", "server3")}
         self.start_server("server2", registered=False)
         for name, mark in marks.items():
             self.servers[name].expect_error(f"link to server {key('server2').id} is up", after=mark)
         bob = self.client("bob", self.ports["server2"])
+        for name in ("alice", "carol"):
+            bob.expect(rf"\[DM from {name} .*\] hello from {name}$")
+            clients[name].expect(r"\[DM to bob .*\] delivered")
         for client in (bob, clients["alice"], clients["carol"]):
             self.wait_listed(client, set(homes))
         self.chat(clients["carol"], bob, "after")

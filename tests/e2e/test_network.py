@@ -91,7 +91,7 @@ class ThreeServersTest(NetworkTest):
             self.chat(sender, recipient, f"{sender.name} again")
 
     def test_killed_server(self) -> None:
-        """The users of a killed server go from every list in time; restarted, it is itself, links, and has their mail."""
+        """The users of a killed server go from every list in time; restarted, it links, and has their mail."""
         homes = {"alice": "server", "bob": "server2", "carol": "server3"}
         clients = {name: self.client(name, self.ports[server]) for name, server in homes.items()}
         for client in clients.values():

@@ -73,13 +73,16 @@ class Database:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > len(versions):
             raise DatabaseError(f"{self.path} was written by a newer version of this program")
-        # Also when there is nothing to do: whoever starts with a file that cannot be written to is to hear of it now.
+        # SQLite would open it to read alone, and say so at the first write: too late for whoever starts a program.
+        if not os.access(self.path, os.W_OK):
+            raise DatabaseError(f"cannot write to {self.path}: it is read-only")
+        if version == len(versions):
+            return
         connection.execute("BEGIN IMMEDIATE")
         for statements in versions[version:]:
             for statement in statements.split(";"):
                 connection.execute(statement)
-        if version < len(versions):
-            connection.execute(f"PRAGMA user_version = {len(versions)}")
+        connection.execute(f"PRAGMA user_version = {len(versions)}")
         connection.execute("COMMIT")
 
     def start(self) -> None:
@@ -166,7 +169,7 @@ class Database:
     def _run(self) -> None:
         with self._changed:
             self._writer = threading.current_thread()
-        connection: sqlite3.Connection | None = None
+        connection = self._replace(None)
         try:
             while batch := self._next_batch():
                 connection = self._write_batch(connection, batch)
@@ -197,9 +200,8 @@ class Database:
             if wrong:
                 # A bug of ours. It must not end the thread that everybody else's writes wait for.
                 log.critical("a write is wrong: %s", error, exc_info=True)
-            elif connection is not None:
-                connection.close()  # after a fault of the disk, nothing that it has in its cache is to be relied on
-                connection = None
+            else:
+                connection = self._replace(connection)
         for _, done in batch:
             try:
                 done(failure)
@@ -207,6 +209,21 @@ class Database:
                 # A bug of ours: whoever waits for the writes behind it must still be told of theirs.
                 log.critical("the end of a write was not handled", exc_info=True)
         return connection
+
+    def _replace(self, connection: sqlite3.Connection | None) -> sqlite3.Connection | None:
+        """Return a new connection for the writer, which after a fault of the disk relies on nothing of the old one.
+
+        The old one is closed last: without any, the next would have to make the index of the log anew, so that on a
+        full disk nothing could be read.
+        """
+        try:
+            new = self._open()
+        except sqlite3.Error as error:
+            log.debug("cannot open %s: %s", self.path, error)  # whose writes fail next is told
+            return connection
+        if connection is not None:
+            connection.close()
+        return new
 
 
 def _transact(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:

@@ -188,9 +188,16 @@ class Peer:
 
     def expect_silence(self) -> None:
         """Expect that what was sent so far is passed over: nothing but its own news comes before a probe's answer."""
-        self.send_probe()
-        while not self._is_answer(envelope := self._next()):
+        for envelope in self.read_until_answer():
             assert envelope.sender == self.acceptor and envelope.type in _NEWS, f"{envelope.type} came"
+
+    def read_until_answer(self) -> list[Envelope]:
+        """Return what comes before the answer to a probe: all that was to be said about what was sent so far."""
+        self.send_probe()
+        came = []
+        while not self._is_answer(envelope := self._next()):
+            came.append(envelope)
+        return came
 
     def _next(self) -> Envelope:
         envelope = self.read()

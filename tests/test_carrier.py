@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from unittest import mock
 
 import socp
 from carrier import Carrier
 from crypto.signing import message_reference
 from database import DatabaseError
-from link import Sent
+from link import Link, Sent
 from origin import check_origin
 from settings import Limits, Timers
 from tests.mails import ALICE, BOB, PATIENCE, FakeHost, Frames, MailTest, Told, make_mail
@@ -102,6 +103,33 @@ class CarrierTest(MailTest):
         self.carrier.end(ALICE, frames.link)
         self.assertEqual(newer.texts(2), ["a", "b"])
         self.assertTrue(newer.silent)
+
+    def test_link_that_was_full(self) -> None:
+        """What a link that was full for long did not take goes out over it when there is a new reason to try."""
+        self.store(make_mail("a"), make_mail("b"))
+        frames, ended = Frames(Sent.YES, Sent.FULL), threading.Event()
+        frames.link.wait_until_drained.return_value = False
+        end_pump = self.mail.end_pump
+
+        def end(user_id: str, pump: object, link: Link | None = None) -> bool:
+            has_ended = end_pump(user_id, pump, link)
+            ended.set()
+            return has_ended
+
+        with mock.patch.object(self.mail, "end_pump", end):
+            self.carrier.begin(ALICE, frames.link)
+            self.assertTrue(ended.wait(PATIENCE))
+        self.confirm("a")
+        self.assertEqual(frames.texts(2), ["a", "b"])
+
+    def test_repeat_for_a_full_link(self) -> None:
+        """A repeat that the link does not take is not stored: the original is on its way, and is when the link ends."""
+        frames, told = Frames(Sent.YES, Sent.FULL), Told()
+        self.carrier.begin(ALICE, frames.link)
+        for _ in range(2):
+            self.carrier.deliver(make_mail(), told)
+        self.assertEqual(self.rows(), [])
+        self.assertTrue(told.silent)
 
     def test_closed_link(self) -> None:
         """A message that comes when the link has just closed is stored, and its sender told so."""

@@ -28,6 +28,9 @@ class SettingsTest(unittest.TestCase):
         self.assertEqual((limits.queue, limits.sync_bytes), (8 * 1024**2, 512 * 1024))
         self.assertEqual((limits.file_bytes, limits.transfer_window, limits.transfer_ack), (1024**3, 1024**2, 2**18))
         self.assertEqual(limits.transfers, 4)
+        self.assertEqual((limits.mailbox, limits.mailbox_bytes, limits.mail_age), (1000, 16 * 1024**2, 7 * day))
+        self.assertEqual((limits.mailbox_of_one, limits.mailbox_of_one_bytes), (100, 2 * 1024**2))
+        self.assertEqual(limits.unacknowledged, 64)
 
     def test_scaled(self) -> None:
         """Every time is multiplied, and no other changes."""

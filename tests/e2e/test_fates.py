@@ -98,7 +98,7 @@ class FatesTest(NetworkTest):
                 bob = self.client("bob", self.port)
 
     def test_file_goes_on(self) -> None:
-        """A file goes on after its recipient was killed, and begins anew, and after the server was; no part of it stays."""
+        """A file begins anew after its recipient was killed, goes on after its server was, and leaves no part."""
         alice, bob = self.client("alice", self.port), self.client("bob", self.port)
         path = self.directory / "large"
         path.write_bytes(os.urandom(256 * 1024))

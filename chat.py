@@ -240,7 +240,7 @@ class Chat:
         self.contacts.note_listing(listed)
         return listed
 
-    def tell(self, to: str, text: str) -> str:
+    def tell(self, to: str, text: str, taken: Callable[[str, int], None] = lambda _user_id, _number: None) -> str:
         """Send a direct message, sealed for its recipient alone.
 
         It is on the disk when this returns, and sent until it is known what became of it: also when there is no
@@ -249,6 +249,8 @@ class Chat:
         Args:
             to: as Contacts.find takes it.
             text: at most 28,544 bytes of UTF-8.
+            taken: told, here and before any event about the message, the recipient's id and the number of the message
+                in this profile.
 
         Returns:
             The message's msg_ref, by which later events call it.
@@ -262,7 +264,7 @@ class Chat:
         sealed = seal(recipient.key, plain, message_label(self.user_id, user_id))
         ciphertext = encode_base64url(sealed)
         ts, content_sig = self._sign({"ciphertext": ciphertext, "to": user_id}, MESSAGE)
-        return self._outbox.add(user_id, ts, ciphertext, content_sig)
+        return self._outbox.add(user_id, ts, ciphertext, content_sig, partial(taken, user_id))
 
     def tell_all(self, text: str) -> str:
         """Send a broadcast: signed, and readable by everyone, servers included.

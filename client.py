@@ -38,7 +38,6 @@ from events import (
     Message,
     Notice,
     PublicMessage,
-    Sent,
     Stored,
     Unconfirmed,
 )
@@ -61,7 +60,6 @@ A <user> is an id, a beginning of one (4 characters or more), or a display name 
 
 
 _FATES: dict[type, str] = {
-    Sent: "sent",
     Stored: "stored until the user is back",
     Delivered: "delivered",
     Unconfirmed: "not confirmed after 7 days",
@@ -354,7 +352,8 @@ class Terminal:
         if not user or not message:
             self._complain("usage: /tell <user> <message>")
             return
-        chat.tell(user, message)
+        # Here, and not when its turn comes among what others say: that may be many lines.
+        chat.tell(user, message, lambda to, number: say(f"[DM to {self._label(to)}] sent (#{number})"))
 
     def _tell_all(self, chat: Chat, rest: str) -> None:
         if not rest:
@@ -391,7 +390,7 @@ class Terminal:
             say(f"[DM from {self._chat.contacts.label(event.sender, event.name)}] {event.text}")
         elif isinstance(event, PublicMessage):
             say(f"[All] {self._chat.contacts.label(event.sender, event.name)}: {event.text}")
-        elif isinstance(event, Sent | Delivered | Stored | Unconfirmed):
+        elif isinstance(event, Delivered | Stored | Unconfirmed):
             self._failures += isinstance(event, Unconfirmed)
             say(f"[DM to {self._label(event.to)}] {_FATES[type(event)]} (#{event.number})")
         elif isinstance(event, Failed):

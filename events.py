@@ -34,13 +34,13 @@ class PublicMessage:
 
 
 @dataclass(frozen=True)
-class Sent:
-    """A message of ours was written down, and is sent until it is known what became of it.
+class Delivered:
+    """The recipient has signed that a message of ours was shown to it.
 
     Attributes:
-        msg_ref: what servers and later events call it.
+        msg_ref: what servers call it, and Chat.tell has returned.
         to: the recipient's id.
-        number: what people call it: the next of this profile.
+        number: what people call it; see Chat.tell.
     """
 
     msg_ref: str
@@ -49,17 +49,8 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Delivered:
-    """The recipient has signed that a message of ours was shown to it; the fields are those of Sent."""
-
-    msg_ref: str
-    to: str
-    number: int
-
-
-@dataclass(frozen=True)
 class Stored:
-    """A server keeps a message of ours until its recipient comes back; the fields are those of Sent."""
+    """A server keeps a message of ours until its recipient comes back; the fields are those of Delivered."""
 
     msg_ref: str
     to: str
@@ -74,7 +65,7 @@ class Failed:
         to: the recipient's id; "public" for a broadcast.
         code: an error code of PROTOCOL.md section 13, or "failed" if the recipient says so.
         reason: for people.
-        number: see Sent; None for a broadcast.
+        number: see Delivered; None for a broadcast.
     """
 
     msg_ref: str
@@ -88,7 +79,7 @@ class Failed:
 class Unconfirmed:
     """A message of ours was stored, and no server keeps it any longer; whether it was shown is not known.
 
-    The fields are those of Sent.
+    The fields are those of Delivered.
     """
 
     msg_ref: str
@@ -200,7 +191,6 @@ class Connected:
 Event = (
     Message
     | PublicMessage
-    | Sent
     | Delivered
     | Stored
     | Failed

@@ -6,13 +6,16 @@
                           └── 24 hours ──▶ failed         └── 7 days ──▶ not confirmed
 
 One thread sends: what is new, what is due again, and after each reconnect everything, in the order in which it was
-written. What is sent again is the identical frame, so that its recipient can tell, and shows it once.
+written. What is sent again is the identical frame, so that its recipient can tell, and shows it once. So many are on
+their way at a time that servers which are slow are not given more than they answer: else what is sent again would take
+the time that they need for what was sent first.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -26,7 +29,7 @@ from contacts import Contact
 from crypto.signing import RECEIPT, message_reference, verify_content
 from database import Database, DatabaseError
 from errors import ChatError, NotConnected, TextRefused
-from events import Delivered, Event, Failed, Sent, Stored, Unconfirmed
+from events import Delivered, Event, Failed, Stored, Unconfirmed
 from settings import Settings
 from socp import MSG_DIRECT, TIMEOUT, Envelope
 
@@ -55,8 +58,9 @@ class _Pending:
         number: what the user knows it by.
         ts: Unix ms, as it was signed.
         stored: a server has said that it keeps it.
-        due: when it is looked at again, on the monotonic clock.
+        due: when it is looked at again, on the monotonic clock; never, while it waits for its turn to be sent.
         wait: seconds from there to the next time.
+        flying: it was sent, and nothing was heard of it yet.
         sealed: its ciphertext and content_sig, until it has been sent; later they are read from the disk.
     """
 
@@ -66,6 +70,7 @@ class _Pending:
     stored: bool
     due: float
     wait: float
+    flying: bool = False
     sealed: tuple[str, str] | None = field(default=None, repr=False)
 
 
@@ -106,7 +111,7 @@ class Outbox:
         self._settled = settled
         self._changed = threading.Condition()  # guards all below
         self._pending: dict[str, _Pending] = {}  # by msg_ref, in the order of their numbers
-        self._queue: deque[str] = deque()  # to be sent now
+        self._queue: deque[str] = deque()  # to be sent as soon as not too many are flying
         self._broadcasts: deque[str] = deque(maxlen=_BROADCASTS_KEPT)
         self._connected = False
         self._stopped = False
@@ -130,8 +135,15 @@ class Outbox:
 
     # --- what is sent -------------------------------------------------------------------------------------------
 
-    def add(self, to: str, ts: int, ciphertext: str, content_sig: str) -> str:
+    def add(self, to: str, ts: int, ciphertext: str, content_sig: str, taken: Callable[[int], None]) -> str:
         """Take a message: from now on it is sent until its fate is known, whatever happens to this process.
+
+        Args:
+            to: the recipient's id.
+            ts: Unix ms.
+            ciphertext: base64url.
+            content_sig: base64url.
+            taken: told the message's number when it is on the disk, and before it is sent.
 
         Returns:
             Its msg_ref.
@@ -157,12 +169,14 @@ class Outbox:
             self._database.commit(write)
         except DatabaseError as error:
             raise TextRefused(f"{error}; nothing was sent") from error
-        self._emit(Sent(msg_ref, to, numbers[-1]))
+        taken(numbers[-1])
         wait = self._first_wait(stored=False)
         due = time.monotonic() + wait
         with self._changed:
-            self._pending[msg_ref] = _Pending(numbers[-1], to, ts, False, due, wait, (ciphertext, content_sig))
+            pending = _Pending(numbers[-1], to, ts, False, due, wait, sealed=(ciphertext, content_sig))
+            self._pending[msg_ref] = pending
             if self._connected:
+                pending.due = math.inf
                 self._queue.append(msg_ref)
             self._changed.notify_all()
         return msg_ref
@@ -180,7 +194,7 @@ class Outbox:
         with self._changed:
             self._connected = True
             for pending in self._pending.values():
-                pending.wait = self._first_wait(pending.stored)
+                pending.wait, pending.due, pending.flying = self._first_wait(pending.stored), math.inf, False
             self._queue = deque(self._pending)
             self._changed.notify_all()
 
@@ -189,6 +203,8 @@ class Outbox:
         with self._changed:
             self._connected = False
             self._queue.clear()
+            for pending in self._pending.values():
+                pending.due = min(pending.due, time.monotonic() + pending.wait)
 
     def stop(self) -> None:
         """End `run`."""
@@ -205,15 +221,30 @@ class Outbox:
         """Wait for messages to be sent, or looked at; none when it is time to end."""
         with self._changed:
             while not self._stopped:
-                if self._queue:
-                    found, self._queue = list(self._queue), deque()
-                    return found
+                flying = sum(pending.flying for pending in self._pending.values()) if self._queue else 0
+                if self._queue and flying < self._limits.flying:
+                    return self._take_queued(self._limits.flying - flying)
                 now = time.monotonic()
-                first = min((pending.due for pending in self._pending.values()), default=None)
-                if first is not None and first <= now:
-                    return [msg_ref for msg_ref, pending in self._pending.items() if pending.due <= now]
-                self._changed.wait(first - now if first is not None else None)
+                first = min((pending.due for pending in self._pending.values()), default=math.inf)
+                if first <= now:
+                    return self._take_due(now)
+                self._changed.wait(None if first == math.inf else first - now)
             return []
+
+    def _take_queued(self, most: int) -> list[str]:
+        """Return what is to be sent next, which flies from now on. `_changed` is held."""
+        taken = [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
+        for msg_ref in taken:
+            if msg_ref in self._pending:
+                self._pending[msg_ref].flying = True
+        return taken
+
+    def _take_due(self, now: float) -> list[str]:
+        """Return what nothing was heard of: it does not keep others from flying any more. `_changed` is held."""
+        due = [msg_ref for msg_ref, pending in self._pending.items() if pending.due <= now]
+        for msg_ref in due:
+            self._pending[msg_ref].flying = False
+        return due
 
     def _send_all(self, msg_refs: list[str]) -> None:
         with contextlib.ExitStack() as stack:
@@ -223,16 +254,24 @@ class Outbox:
                 if pending is None:
                     continue
                 age = socp.now_ms() - pending.ts
-                # Before servers refuse it, whose clocks may be ahead of ours.
-                if age > self._limits.message_age - self._limits.clock_skew:
-                    self._give_up(msg_ref, pending, age)
-                elif self._connected:
-                    try:
+                try:
+                    # Before servers refuse it, whose clocks may be ahead of ours.
+                    if age > self._limits.message_age - self._limits.clock_skew:
+                        self._land(pending)
+                        self._give_up(msg_ref, pending, age)
+                    elif self._connected:
                         self._transmit(msg_ref, pending, stack, reading)
-                    except (ChatError, DatabaseError, sqlite3.Error) as error:
-                        # It stays, and is sent when it is due again, or when there is a link again.
-                        level = logging.DEBUG if isinstance(error, NotConnected) else logging.WARNING
-                        log.log(level, "message %d was not sent now: %s", pending.number, error)
+                except (ChatError, DatabaseError, sqlite3.Error) as error:
+                    # It stays, and is sent when it is due again, or when there is a link again.
+                    self._land(pending)
+                    level = logging.DEBUG if isinstance(error, NotConnected) else logging.WARNING
+                    log.log(level, "message %d was not sent now: %s", pending.number, error)
+
+    def _land(self, pending: _Pending) -> None:
+        """Note that no answer about a message is to be waited for any more."""
+        with self._changed:
+            pending.flying = False
+            self._changed.notify_all()
 
     def _note_attempt(self, msg_ref: str) -> _Pending | None:
         """Set when a message is looked at next; None if its fate is known by now."""
@@ -324,7 +363,11 @@ class Outbox:
         """Take a server's word that it keeps a message."""
         with self._changed:
             pending = self._pending.get(msg_ref)
-            if pending is None or pending.stored:
+            if pending is None:
+                return
+            pending.flying = False
+            self._changed.notify_all()
+            if pending.stored:
                 return
             pending.stored = True
             # A receipt may get lost: it is asked for again from time to time.

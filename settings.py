@@ -77,6 +77,9 @@ class Limits:
     transfer_restarts: int = 8  # a recipient may begin a file anew so often: each time it costs us all of it
     shown: int = 100_000  # messages that a client remembers to have shown: 43 bytes each, and what holds them
     inbox: int = 1_000  # frames that wait to be shown
+    flying: int = (
+        64  # messages of ours that are sent and not answered: a server's window for its users has the same size
+    )
     outbox: int = 10_000  # messages of ours that are not confirmed; their texts are on the disk
 
 

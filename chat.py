@@ -25,7 +25,7 @@ from crypto.keys import KeyPair
 from crypto.sealing import SEAL_MOST, message_label, seal
 from crypto.signing import BROADCAST, MESSAGE, KeySigner, Purpose, message_reference, sign_content
 from database import Database, DatabaseError
-from errors import ChatError, NoAnswer, TextRefused
+from errors import ChatError, NoAnswer, NotShown, TextRefused
 from events import Connected, Disconnected, Event, Notice, PresenceChanged
 from framing import decode_frame
 from inbox import Inbox
@@ -125,16 +125,22 @@ class Chat:
                 self._settings,
                 contact=self.contacts.get,
                 send=self._connection.send,
-                emit=self._emit,
+                emit=self._emit_then,
                 settled=self._note_settled,
+                later=self._later,
             )
+            limits = self._settings.limits
+            self._shown = Shown(self._database, "shown", limits.shown_age, limits.shown)
+            self._shown_public = Shown(self._database, "shown_public", 2 * limits.clock_skew, limits.shown_public)
             self._inbox = Inbox(
                 self._pair,
-                self._settings.limits,
-                Shown(self._database, self._settings.limits),
+                limits,
+                self._shown,
+                self._shown_public,
                 name_of=self.contacts.name_of,
                 show=self._on_event,
                 send=self._connection.send,
+                later=lambda: self._later(lambda: self._teller.add(self._inbox.retry)),
             )
             self._concluded = Concluded(self._database, self._settings.limits)
             self._database.start()
@@ -175,9 +181,15 @@ class Chat:
         server = self._connection.server
         return server.id if server is not None else ""
 
+    def _later(self, callback: Callable[[], None]) -> None:
+        self._alarms.after(self._timers.disk_retry, callback)
+
     def _note_up(self, address: Address, again: bool) -> None:
         if again:
             self._emit(Connected(str(address), self.server_id))
+        else:
+            for remembered in (self._shown, self._shown_public, self._concluded):
+                remembered.forget_old()  # now that a server has agreed to our clock
         self._outbox.connected()
         self._transfers.connected()
 
@@ -456,10 +468,24 @@ class Chat:
         self._teller.let_through()
 
     def _emit(self, event: Event) -> None:
+        self._emit_then(event, lambda: None)
+
+    def _emit_then(self, event: Event, then: Callable[[], None]) -> None:
+        """Have an event handled, and do something when it has been."""
+
+        def handle() -> None:
+            try:
+                self._on_event(event)
+            except NotShown:
+                raise
+            except ChatError as error:
+                log.info("%s", error)  # it was handled: what its handler could not do about it is another matter
+            then()
+
         if self._teller.is_this_thread():
-            self._on_event(event)  # to queue it could mean to wait for ourselves
+            handle()  # to queue it could mean to wait for ourselves
         else:
-            self._teller.give(partial(self._on_event, event))
+            self._teller.give(handle)
 
 
 def _encode(text: str, most: int, what: str) -> bytes:

@@ -285,11 +285,11 @@ class Terminal:
                 self._do(chat, commands.get(word), word, rest.lstrip())
         except InterruptedError:
             return LOST_CONNECTION if chat.lost else 1
-        attached = bool(chat.server_id)
         if not self._wait_settled(chat) and not chat.lost:
             self._say_unfinished(chat, self._complain, "in time")
-            attached = bool(chat.server_id)
-        return LOST_CONNECTION if chat.lost or not attached else min(self._failures, 1)
+        if chat.lost or (self._failures and not chat.server_id):
+            return LOST_CONNECTION
+        return min(self._failures, 1)
 
     def _next_line(self) -> str | None:
         while True:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -90,6 +91,9 @@ class Connection:
         self._threads = threads
         self._watcher = watcher
         self._trusted = ""
+        self._backoff = Backoff(self._timers.retry_first, self._timers.retry_client)
+        self._hurried = False  # a server was left at once, and no link has stood since
+        self._attached_at = 0  # Unix ms, as it was signed
         self._leaving = threading.Event()
         self.ended = threading.Event()  # it is gone, and will not come back by itself
         self._changed = threading.Condition()  # guards the three below
@@ -159,6 +163,8 @@ class Connection:
             partial(self._check_pin, address),
             socp.EVERYONE,
             self._settings.limits.clock_skew,
+            # Later than our last attachment also where the server has not heard of that, and our clock has gone back.
+            lambda: max(socp.now_ms(), self._attached_at + 1),
         )
         attached = False
         try:
@@ -176,6 +182,7 @@ class Connection:
                 link.abort()
                 link.end()
         link.handshake_done(FROM_SERVER)
+        self._attached_at = connector.attached_at
         with self._changed:
             self._server = connector.acceptor
             self._changed.notify_all()
@@ -195,26 +202,45 @@ class Connection:
     # --- the link -----------------------------------------------------------------------------------------------
 
     def _run(self, address: Address, link: Link) -> None:
-        again = False
+        again = told_end = False
         try:
             while True:
                 self._watcher.up(address, again)
+                began = time.monotonic()
                 reason, told = self._read(link)
                 with self._changed:
                     self._server = None
-                final = reason == socp.ATTACHED_ELSEWHERE and told
-                if told:
-                    reason = f"the server says: {reason}"
-                self._watcher.down(reason, final)
-                if final or (found := self._attach_again(address, told)) is None:
+                final = told and reason == socp.ATTACHED_ELSEWHERE
+                told_end = final or self._leaving.is_set()
+                self._lose(f"the server says: {reason}" if told else reason, final, told_end)
+                if told_end:
+                    return
+                stood = time.monotonic() - began >= self._timers.heartbeat
+                found = self._attach_again(address, told, stood)
+                if found is None:
+                    told_end = True
+                    if not self._leaving.is_set():
+                        self._lose("no server is left to go to", True, True)
                     return
                 address, link = found
                 again = True
         finally:
             with self._changed:
                 self._server = None
-                self.ended.set()
-                self._changed.notify_all()
+            if not told_end:
+                self._lose("a fault of this client", True, True)  # a bug of ours, which the log tells of
+            self._end()
+
+    def _lose(self, reason: str, final: bool, end: bool) -> None:
+        """Tell that there is no link, once it can be seen, where it is so, that there will be none again."""
+        if end:
+            self._end()
+        self._watcher.down(reason, final)
+
+    def _end(self) -> None:
+        with self._changed:
+            self.ended.set()
+            self._changed.notify_all()
 
     def _read(self, link: Link) -> tuple[str, bool]:
         """Read a link to its end; return why it ended, and whether the server has said so."""
@@ -232,18 +258,24 @@ class Connection:
             link.end()
         return (reason, False) if farewell is None else (farewell, True)
 
-    def _attach_again(self, address: Address, told: bool) -> tuple[Address, Link] | None:
+    def _attach_again(self, address: Address, told: bool, stood: bool) -> tuple[Address, Link] | None:
         """Attach to one of the servers again, whenever that is possible; None if it never will be.
 
         Args:
             address: of the one that is gone.
             told: whether it has said so: then it is gone for some time, and the others are tried first.
+            stood: whether its link has lasted. Servers that let us in and go, one after the other, must not keep us
+                running round.
         """
-        backoff = Backoff(self._timers.retry_first, self._timers.retry_client)
+        if stood:
+            self._backoff.reset()
+            self._hurried = False
         with self._changed:
             place = self._addresses.index(address) + told
             self._addresses = self._addresses[place:] + self._addresses[:place]
-            wait = 0.0 if len(self._addresses) > 1 else backoff.next()
+            hurry = len(self._addresses) > 1 and not self._hurried
+        self._hurried = True
+        wait = 0.0 if hurry else self._backoff.next()
         said: set[str] = set()
         while not self._leaving.wait(wait):
             for candidate in list(self._addresses):
@@ -258,9 +290,8 @@ class Connection:
                 except (AttachRefused, ProfileError) as error:
                     self._say_once(said, f"cannot attach at {candidate}: {error}; trying again")
             if not self._addresses:
-                self._watcher.down("no server is left to go to", True)
                 return None
-            wait = backoff.next()
+            wait = self._backoff.next()
         return None
 
     def _leave_out(self, address: Address, error: ServerChanged) -> None:

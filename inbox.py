@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 
 import socp
@@ -29,10 +30,12 @@ class Inbox:
     Args:
         pair: the user's key.
         limits: ages.
-        shown: remembers what was shown.
+        shown: remembers the direct messages that were shown …
+        shown_public: … and the broadcasts.
         name_of: returns the display name that a user has signed.
         show: shows an event; a message is confirmed when this has returned.
         send: sends a frame of ours.
+        later: has `retry` called after a while, in the one thread.
     """
 
     def __init__(
@@ -40,10 +43,12 @@ class Inbox:
         pair: KeyPair,
         limits: Limits,
         shown: Shown,
+        shown_public: Shown,
         *,
         name_of: Callable[[str], str],
         show: Callable[[Event], None],
         send: Send,
+        later: Callable[[], None],
     ) -> None:
         self._pair = pair
         self._signer = KeySigner(pair)
@@ -52,6 +57,9 @@ class Inbox:
         self._show = show
         self._send = send
         self._shown = shown
+        self._shown_public = shown_public
+        self._later = later
+        self._unwritten: OrderedDict[str, Envelope] = OrderedDict()
         self._said_full = False
 
     def take_message(self, envelope: Envelope) -> None:
@@ -65,7 +73,9 @@ class Inbox:
         try:
             key = key_of(payload["sender_pub"], sender)
         except ProtocolError:
+            # Answered like every other: what is not, servers hold, and hand out nothing behind so many of them.
             log.warning("a message whose key is not its sender's was passed over")
+            self._confirm(sender, msg_ref, "failed")
             return
         showing = self._shown.of(msg_ref)
         if showing is Showing.DONE:
@@ -75,22 +85,38 @@ class Inbox:
         if text is None:
             log.warning("a message from %s cannot be verified or opened, or may have been shown before", sender)
             self._confirm(sender, msg_ref, "failed")
-        elif self._begin(msg_ref):
-            self._show_message(Message(sender, self._name_of(sender), text, envelope.ts), msg_ref)
-            self._confirm(sender, msg_ref, "delivered")
+        else:
+            # First, since it may ask the server: a client that dies before the message is shown, and after it is said
+            # that it will be, has to report it as failed.
+            name = self._name_of(sender)
+            if self._begin(msg_ref, envelope):
+                self._show_message(Message(sender, name, text, envelope.ts), msg_ref)
+                self._confirm(sender, msg_ref, "delivered")
 
-    def _begin(self, msg_ref: str) -> bool:
-        """Write down that a message is about to be shown; without that it is not, and waits at the servers."""
+    def _begin(self, msg_ref: str, envelope: Envelope) -> bool:
+        """Write down that a message is about to be shown; without that it is not, and waits."""
         try:
             self._shown.begin(msg_ref)
         except DatabaseError as error:
             log.info("a message waits, since it cannot be written down that it was shown: %s", error)
             if not self._said_full:
                 self._said_full = True
-                self._show(Notice(f"{error}; until it can be written to, messages wait at the servers"))
+                self._show(Notice(f"{error}; until it can be written to, messages wait"))
+            if not self._unwritten:
+                self._later()
+            if len(self._unwritten) < self._limits.unwritten:  # the others wait at the servers
+                self._unwritten[msg_ref] = envelope
             return False
         self._said_full = False
         return True
+
+    def retry(self) -> None:
+        """Take the messages again that could not be shown, up to the first that still cannot."""
+        waiting, self._unwritten = self._unwritten, OrderedDict()
+        while waiting and not self._unwritten:
+            _, envelope = waiting.popitem(last=False)
+            self.take_message(envelope)
+        self._unwritten.update(waiting)
 
     def _show_message(self, message: Message, msg_ref: str) -> None:
         try:
@@ -126,7 +152,7 @@ class Inbox:
         """Take MSG_PUBLIC_CHANNEL: show it once."""
         msg_ref = message_reference(envelope.payload["content_sig"])
         fresh = abs(envelope.ts - socp.now_ms()) <= self._limits.clock_skew
-        known = self._shown.of(msg_ref) is not Showing.NEW
+        known = self._shown_public.of(msg_ref) is not Showing.NEW
         if envelope.to != socp.PUBLIC or not fresh or known or envelope.sender == self._pair.id:
             return
         try:
@@ -134,6 +160,6 @@ class Inbox:
         except ProtocolError as error:
             log.warning("a broadcast was passed over: %s", error)
             return
-        self._shown.done(msg_ref)
+        self._shown_public.done(msg_ref)
         name = self._name_of(envelope.sender)
         self._show(PublicMessage(envelope.sender, name, envelope.payload["text"], envelope.ts))

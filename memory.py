@@ -21,6 +21,7 @@ log = logging.getLogger("socp.memory")
 
 SCHEMA = """
 CREATE TABLE shown (msg_ref TEXT PRIMARY KEY, begun INTEGER NOT NULL, done INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE shown_public (msg_ref TEXT PRIMARY KEY, begun INTEGER NOT NULL, done INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE concluded (
     sender TEXT NOT NULL,
     file_id TEXT NOT NULL,
@@ -49,25 +50,34 @@ class Shown:
 
     Args:
         database: the client's.
-        limits: for how long messages are remembered, and how many.
+        table: "shown" for direct messages, "shown_public" for broadcasts: who sends many of those cannot push the
+            others out of this memory.
+        age: ms, for which messages are remembered.
+        most: how many are.
 
     Raises:
         DatabaseError: it cannot be read.
     """
 
-    def __init__(self, database: Database, limits: Limits) -> None:
+    def __init__(self, database: Database, table: str, age: int, most: int) -> None:
         self._database = database
-        self._limits = limits
+        self._table = table
+        self._age = age
+        self._most = most
         self._lock = threading.Lock()  # guards _known
-        oldest = socp.now_ms() - limits.shown_age
         with database.reading() as connection:
-            rows = connection.execute(
-                "SELECT msg_ref, done FROM shown WHERE begun >= ? ORDER BY begun", (oldest,)
-            ).fetchall()
+            rows = connection.execute(f"SELECT msg_ref, done FROM {table} ORDER BY begun").fetchall()  # noqa: S608 - ours
         self._known: OrderedDict[str, Showing] = OrderedDict(
-            (msg_ref, Showing.DONE if done else Showing.BEGUN) for msg_ref, done in rows
+            (msg_ref, Showing.DONE if done else Showing.BEGUN) for msg_ref, done in rows[-most:]
         )
-        database.write(lambda connection: _forget_shown(connection, oldest, limits.shown), _log_failure)
+
+    def forget_old(self) -> None:
+        """Let go on the disk of what is too old to be shown. Only with a clock that somebody else has agreed to."""
+        self._write("DELETE FROM {table} WHERE begun < ?", socp.now_ms() - self._age)
+        self._write(
+            "DELETE FROM {table} WHERE msg_ref NOT IN (SELECT msg_ref FROM {table} ORDER BY begun DESC LIMIT ?)",
+            self._most,
+        )
 
     def of(self, msg_ref: str) -> Showing:
         """Return what is remembered of a message."""
@@ -80,38 +90,37 @@ class Shown:
         Raises:
             DatabaseError: it is not written down, and must not be shown.
         """
+        # A row that is there already is of a write that seemed to have failed.
+        statement = f"INSERT INTO {self._table} VALUES (?, ?, 0) ON CONFLICT (msg_ref) DO NOTHING"  # noqa: S608 - ours
         now = socp.now_ms()
-        self._database.commit(
-            lambda connection: _execute(connection, "INSERT INTO shown VALUES (?, ?, 0)", (msg_ref, now))
-        )
+        self._database.commit(lambda connection: _execute(connection, statement, (msg_ref, now)))
         self._note(msg_ref, Showing.BEGUN)
 
     def done(self, msg_ref: str) -> None:
         """Write down that a message was shown, soon."""
         self._note(msg_ref, Showing.DONE)
-        now = socp.now_ms()
-        statement = "INSERT INTO shown VALUES (?, ?, 1) ON CONFLICT (msg_ref) DO UPDATE SET done = 1"
-        self._database.write(lambda connection: _execute(connection, statement, (msg_ref, now)), _log_failure)
+        statement = "INSERT INTO {table} VALUES (?, ?, 1) ON CONFLICT (msg_ref) DO UPDATE SET done = 1"
+        self._write(statement, msg_ref, socp.now_ms())
 
     def undo(self, msg_ref: str) -> None:
         """Write down that a message could not be shown, so that it is when it comes again."""
         with self._lock:
             self._known.pop(msg_ref, None)
-        self._database.write(
-            lambda connection: _execute(connection, "DELETE FROM shown WHERE msg_ref = ?", (msg_ref,)), _log_failure
-        )
+        self._write("DELETE FROM {table} WHERE msg_ref = ?", msg_ref)
+
+    def _write(self, statement: str, *values: object) -> None:
+        """Write, soon, what harms nobody if it is lost."""
+        ours = statement.format(table=self._table)
+        self._database.write(lambda connection: _execute(connection, ours, values), _log_failure)
 
     def _note(self, msg_ref: str, showing: Showing) -> None:
         forgotten = ""
         with self._lock:
             self._known[msg_ref] = showing
-            if len(self._known) > self._limits.shown:
+            if len(self._known) > self._most:
                 forgotten, _ = self._known.popitem(last=False)
         if forgotten:
-            self._database.write(
-                lambda connection: _execute(connection, "DELETE FROM shown WHERE msg_ref = ?", (forgotten,)),
-                _log_failure,
-            )
+            self._write("DELETE FROM {table} WHERE msg_ref = ?", forgotten)
 
 
 class Concluded:
@@ -127,17 +136,19 @@ class Concluded:
 
     def __init__(self, database: Database, limits: Limits) -> None:
         self._database = database
-        oldest = socp.now_ms() - limits.shown_age
-        with database.reading() as connection:
-            rows = connection.execute(
-                "SELECT sender, file_id, status, sha256 FROM concluded WHERE at >= ? ORDER BY at", (oldest,)
-            ).fetchall()
+        self._age = limits.shown_age
         self._most = limits.shown
+        with database.reading() as connection:
+            rows = connection.execute("SELECT sender, file_id, status, sha256 FROM concluded ORDER BY at").fetchall()
         self._lock = threading.Lock()  # guards _known
         self._known: OrderedDict[tuple[str, str], tuple[str, str]] = OrderedDict(
-            ((sender, file_id), (status, sha256)) for sender, file_id, status, sha256 in rows[-limits.shown :]
+            ((sender, file_id), (status, sha256)) for sender, file_id, status, sha256 in rows[-self._most :]
         )
-        database.write(
+
+    def forget_old(self) -> None:
+        """Let go on the disk of what is too old; see Shown.forget_old."""
+        oldest = socp.now_ms() - self._age
+        self._database.write(
             lambda connection: _execute(connection, "DELETE FROM concluded WHERE at < ?", (oldest,)), _log_failure
         )
 
@@ -166,13 +177,6 @@ class Concluded:
 
 def _execute(connection: sqlite3.Connection, statement: str, values: tuple[object, ...]) -> None:
     connection.execute(statement, values)
-
-
-def _forget_shown(connection: sqlite3.Connection, oldest: int, most: int) -> None:
-    connection.execute("DELETE FROM shown WHERE begun < ?", (oldest,))
-    connection.execute(
-        "DELETE FROM shown WHERE msg_ref NOT IN (SELECT msg_ref FROM shown ORDER BY begun DESC LIMIT ?)", (most,)
-    )
 
 
 def _log_failure(error: DatabaseError | None) -> None:

@@ -22,6 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import socp
 from connection import Send
@@ -83,8 +84,10 @@ class Outbox:
         settings: timers and limits.
         contact: returns a user's verified key.
         send: sends a frame.
-        emit: told each event; in the thread that brings the news.
+        emit: told each event, in the thread that brings the news, and what to do when it has been handled: what the
+            user has not been told of yet stays on the disk.
         settled: told when less is outstanding, after its event.
+        later: has something done after a while.
 
     Raises:
         DatabaseError: what is there from before cannot be read.
@@ -98,8 +101,9 @@ class Outbox:
         *,
         contact: Callable[[str], Contact],
         send: Send,
-        emit: Callable[[Event], None],
+        emit: Callable[[Event, Callable[[], None]], None],
         settled: Callable[[], None],
+        later: Callable[[Callable[[], None]], None],
     ) -> None:
         self._database = database
         self._sender_pub = sender_pub
@@ -109,12 +113,16 @@ class Outbox:
         self._send = send
         self._emit = emit
         self._settled = settled
+        self._later = later
         self._changed = threading.Condition()  # guards all below
         self._pending: dict[str, _Pending] = {}  # by msg_ref, in the order of their numbers
         self._queue: deque[str] = deque()  # to be sent as soon as not too many are flying
         self._broadcasts: deque[str] = deque(maxlen=_BROADCASTS_KEPT)
         self._connected = False
+        self._links = 0  # so many there have been, with this one
         self._stopped = False
+        self._done: set[str] = set()  # told of, and on the disk still
+        self._deleting = False
         with database.reading() as connection:
             rows = connection.execute("SELECT msg_ref, number, recipient, ts, stored FROM outbox ORDER BY number")
             for msg_ref, number, to, ts, stored in rows:
@@ -173,10 +181,11 @@ class Outbox:
         wait = self._first_wait(stored=False)
         due = time.monotonic() + wait
         with self._changed:
-            pending = _Pending(numbers[-1], to, ts, False, due, wait, sealed=(ciphertext, content_sig))
+            pending = _Pending(numbers[-1], to, ts, False, due, wait)
             self._pending[msg_ref] = pending
             if self._connected:
                 pending.due = math.inf
+                pending.sealed = (ciphertext, content_sig)
                 self._queue.append(msg_ref)
             self._changed.notify_all()
         return msg_ref
@@ -193,6 +202,7 @@ class Outbox:
         """Send everything again: there is a new link to a server."""
         with self._changed:
             self._connected = True
+            self._links += 1
             for pending in self._pending.values():
                 pending.wait, pending.due, pending.flying = self._first_wait(pending.stored), math.inf, False
             self._queue = deque(self._pending)
@@ -204,6 +214,7 @@ class Outbox:
             self._connected = False
             self._queue.clear()
             for pending in self._pending.values():
+                pending.sealed = None  # many can be written while there is no link, and all of them are on the disk
                 pending.due = min(pending.due, time.monotonic() + pending.wait)
 
     def stop(self) -> None:
@@ -214,22 +225,22 @@ class Outbox:
 
     def run(self) -> None:
         """Send what is to be sent, until `stop`; the body of one thread."""
-        while msg_refs := self._next():
-            self._send_all(msg_refs)
+        while found := self._next():
+            self._send_all(*found)
 
-    def _next(self) -> list[str]:
-        """Wait for messages to be sent, or looked at; none when it is time to end."""
+    def _next(self) -> tuple[list[str], int] | None:
+        """Wait for messages to be sent, or looked at, and say for which link; None when it is time to end."""
         with self._changed:
             while not self._stopped:
                 flying = sum(pending.flying for pending in self._pending.values()) if self._queue else 0
                 if self._queue and flying < self._limits.flying:
-                    return self._take_queued(self._limits.flying - flying)
+                    return self._take_queued(self._limits.flying - flying), self._links
                 now = time.monotonic()
                 first = min((pending.due for pending in self._pending.values()), default=math.inf)
                 if first <= now:
-                    return self._take_due(now)
+                    return self._take_due(now), self._links
                 self._changed.wait(None if first == math.inf else first - now)
-            return []
+            return None
 
     def _take_queued(self, most: int) -> list[str]:
         """Return what is to be sent next, which flies from now on. `_changed` is held."""
@@ -246,10 +257,12 @@ class Outbox:
             self._pending[msg_ref].flying = False
         return due
 
-    def _send_all(self, msg_refs: list[str]) -> None:
+    def _send_all(self, msg_refs: list[str], link: int) -> None:
         with contextlib.ExitStack() as stack:
             reading: list[sqlite3.Connection] = []
             for msg_ref in msg_refs:
+                if link != self._links:
+                    return  # there is another by now, for which all of this is queued again, in its order
                 pending = self._note_attempt(msg_ref)
                 if pending is None:
                     continue
@@ -258,7 +271,8 @@ class Outbox:
                     # Before servers refuse it, whose clocks may be ahead of ours.
                     if age > self._limits.message_age - self._limits.clock_skew:
                         self._land(pending)
-                        self._give_up(msg_ref, pending, age)
+                        if link:  # a server has agreed to our clock since we began
+                            self._give_up(msg_ref, pending, age)
                     elif self._connected:
                         self._transmit(msg_ref, pending, stack, reading)
                 except (ChatError, DatabaseError, sqlite3.Error) as error:
@@ -308,11 +322,10 @@ class Outbox:
         if self._forget(msg_ref) is None:
             return
         if pending.stored:
-            self._emit(Unconfirmed(msg_ref, pending.to, pending.number))
+            self._tell(Unconfirmed(msg_ref, pending.to, pending.number))
         else:
             reason = "no server has taken charge of it within 24 hours"
-            self._emit(Failed(msg_ref, pending.to, TIMEOUT, reason, pending.number))
-        self._settled()
+            self._tell(Failed(msg_ref, pending.to, TIMEOUT, reason, pending.number))
 
     # --- what becomes of it -------------------------------------------------------------------------------------
 
@@ -326,13 +339,36 @@ class Outbox:
         with self._changed:
             pending = self._pending.pop(msg_ref, None)
             self._changed.notify_all()
-        if pending is not None:
-            self._change("DELETE FROM outbox WHERE msg_ref = ?", msg_ref)
-        return pending
+            return pending
 
-    def _change(self, statement: str, msg_ref: str) -> None:
-        """Write to the disk what need not be there before anybody is told: else it is only found out again."""
-        self._database.write(lambda connection: _execute(connection, statement, msg_ref), _log_failure)
+    def _tell(self, event: Delivered | Failed | Unconfirmed) -> None:
+        """Say what became of a message, and only then let go of it on the disk: until then, nobody knows."""
+        self._emit(event, partial(self._delete, event.msg_ref))
+        self._settled()
+
+    def _delete(self, *msg_refs: str) -> None:
+        """Delete messages, soon; what cannot be deleted now is tried again."""
+        with self._changed:
+            self._done.update(msg_refs)
+            if self._deleting or not self._done:
+                return
+            self._deleting = True
+            doomed = [(msg_ref,) for msg_ref in self._done]
+        self._database.write(
+            lambda connection: _execute_many(connection, "DELETE FROM outbox WHERE msg_ref = ?", doomed),
+            partial(self._deleted, doomed),
+        )
+
+    def _deleted(self, doomed: list[tuple[str]], error: DatabaseError | None) -> None:
+        with self._changed:
+            self._deleting = False
+            if error is None:
+                self._done.difference_update(msg_ref for (msg_ref,) in doomed)
+        if error is None:
+            self._delete()
+        else:
+            log.warning("%s; will try again", error)
+            self._later(self._delete)
 
     def take_receipt(self, envelope: Envelope) -> None:
         """Take a recipient's ACK, and believe it only with the recipient's signature: no server can forge one.
@@ -353,11 +389,10 @@ class Outbox:
         if pending is None:
             return
         if payload.get("status") == "delivered":
-            self._emit(Delivered(msg_ref, to, pending.number))
+            self._tell(Delivered(msg_ref, to, pending.number))
         else:
             reason = "the recipient could not open it, or not tell whether it was shown"
-            self._emit(Failed(msg_ref, to, "failed", reason, pending.number))
-        self._settled()
+            self._tell(Failed(msg_ref, to, "failed", reason, pending.number))
 
     def take_stored(self, msg_ref: str) -> None:
         """Take a server's word that it keeps a message."""
@@ -373,19 +408,33 @@ class Outbox:
             # A receipt may get lost: it is asked for again from time to time.
             pending.wait = self._timers.resend_most
             pending.due = time.monotonic() + pending.wait
-        self._change("UPDATE outbox SET stored = 1 WHERE msg_ref = ?", msg_ref)
-        self._emit(Stored(msg_ref, pending.to, pending.number))
+        # If this is lost, it is only found out again.
+        self._database.write(
+            lambda connection: _execute_many(
+                connection, "UPDATE outbox SET stored = 1 WHERE msg_ref = ?", [(msg_ref,)]
+            ),
+            _log_failure,
+        )
+        self._emit(Stored(msg_ref, pending.to, pending.number), _nothing)
         self._settled()
 
     def take_error(self, msg_ref: str, code: str, detail: str) -> None:
-        """Take a server's ERROR about a message or a broadcast; one about any other is passed over."""
+        """Take a server's ERROR about a message or a broadcast; one about any other is passed over.
+
+        So is one about a message that is stored: it is about a repeat, which some other server does not take.
+        """
         with self._changed:
             is_broadcast = msg_ref in self._broadcasts
+            pending = self._pending.get(msg_ref)
+            if pending is not None and pending.stored:
+                pending.flying = False
+                self._changed.notify_all()
+                log.info("%s about message %d, which is stored: %s", code, pending.number, detail)
+                return
         if is_broadcast:
-            self._emit(Failed(msg_ref, socp.PUBLIC, code, detail))
+            self._emit(Failed(msg_ref, socp.PUBLIC, code, detail), _nothing)
         elif (pending := self._forget(msg_ref)) is not None:
-            self._emit(Failed(msg_ref, pending.to, code, detail, pending.number))
-            self._settled()
+            self._tell(Failed(msg_ref, pending.to, code, detail, pending.number))
         else:
             log.info("%s about a message that nothing is waited for of: %s", code, detail)
 
@@ -397,8 +446,12 @@ def _read_sealed(connection: sqlite3.Connection, msg_ref: str) -> tuple[str, str
     return row[0], row[1]
 
 
-def _execute(connection: sqlite3.Connection, statement: str, msg_ref: str) -> None:
-    connection.execute(statement, (msg_ref,))
+def _execute_many(connection: sqlite3.Connection, statement: str, values: list[tuple[str]]) -> None:
+    connection.executemany(statement, values)
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _log_failure(error: DatabaseError | None) -> None:

@@ -76,6 +76,8 @@ class Limits:
     transfers_of_one: int = 16  # … of which so many may be of one sender
     transfer_restarts: int = 8  # a recipient may begin a file anew so often: each time it costs us all of it
     shown: int = 100_000  # messages that a client remembers to have shown: 43 bytes each, and what holds them
+    shown_public: int = 10_000  # broadcasts; they are fresh for a few minutes alone
+    unwritten: int = 64  # messages that wait until it can be written down that they are shown
     inbox: int = 1_000  # frames that wait to be shown
     flying: int = (
         64  # messages of ours that are sent and not answered: a server's window for its users has the same size

@@ -56,6 +56,13 @@ class Teller:
                 self._bytes += size
                 self._changed.notify_all()
 
+    def add(self, job: Job) -> None:
+        """Have a job done however many wait, for those who must not wait themselves."""
+        with self._changed:
+            if not self._stopped:
+                self._jobs.append((job, 0))
+                self._changed.notify_all()
+
     def _has_room(self) -> bool:
         """Tell whether one more job may wait. `_changed` is held, and `asking` waits for nothing."""
         if len(self._jobs) < self._most and self._bytes < _BYTES_MOST:

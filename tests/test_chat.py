@@ -25,6 +25,7 @@ from errors import (
     ChatError,
     NoAnswer,
     NotConnected,
+    NotShown,
     ServerChanged,
     TextRefused,
     UserUnknown,
@@ -384,14 +385,38 @@ class SendTest(ChatTest):
         """What the server says of a message is told: stored, or failed with its reason."""
         server = self.attached()
         self.told(server)
-        server.say(ACK, {"msg_ref": self.msg_ref, "status": "stored"})
-        self.assertEqual(self.event(), Stored(self.msg_ref, BOB, self.number))
+        stored = self.msg_ref
+        server.say(ACK, {"msg_ref": stored, "status": "stored"})
+        self.assertEqual(self.event(), Stored(stored, BOB, self.number))
+        self.assertTrue(self.chat.wait_settled(PATIENCE))
+        self.told(server)
+        server.say(ERROR, {"code": USER_NOT_FOUND, "detail": "gone", "msg_ref": stored})  # it is kept elsewhere
         server.say(ERROR, {"code": USER_NOT_FOUND, "detail": "gone", "msg_ref": self.msg_ref})
         self.assertEqual(self.event(), Failed(self.msg_ref, BOB, USER_NOT_FOUND, "gone", self.number))
         self.assertTrue(self.chat.wait_settled(PATIENCE))
+        self.assertEqual(self.chat.undelivered, 1)
         with self.assertLogs("socp.chat", "WARNING"):
-            server.say(ACK, {"msg_ref": self.msg_ref, "status": "delivered"}, sig="")
+            server.say(ACK, {"msg_ref": stored, "status": "delivered"}, sig="")
             self.no_event(server)
+
+    def test_failures_are_told_before_they_are_forgotten(self) -> None:
+        """A failure that was not shown when the client ended is found out again by the next, and shown."""
+        server = self.attached()
+        self.told(server)
+        showing = threading.Event()
+
+        def show(_: Event) -> None:
+            showing.set()
+            raise NotShown("nobody reads")
+
+        self.chat._on_event = show
+        server.say(ERROR, {"code": "MAILBOX_FULL", "detail": "", "msg_ref": self.msg_ref})
+        self.assertTrue(showing.wait(PATIENCE))
+        server.hang_up()
+        self.chat.close()
+        self.chat = Chat(self.profile, self.take_event, settings=self.settings)
+        self.addCleanup(self.chat.close)
+        self.assertEqual(self.chat.undelivered, 1)
 
     def test_a_server_cannot_confirm(self) -> None:
         """A server's own word that a message was delivered is worth nothing."""
@@ -708,6 +733,40 @@ class ReconnectTest(ChatTest):
         other.attached()
         self.assertEqual({type(self.event()), type(self.event())}, {Notice, Connected})
         self.assertEqual(self.chat.server_id, other.id)
+
+    def test_no_running_round(self) -> None:
+        """Of servers that let a client in and go, the first is left at once; then there are pauses that get longer."""
+        with FakeServer() as gone:
+            pass
+        server = self.start_server()
+        self.chat.attach(Address("127.0.0.1", server.port), Address("127.0.0.1", gone.port))
+        server.attached()
+        waits: list[float] = []
+        wait = self.chat._connection._leaving.wait
+
+        def note(seconds: float) -> bool:
+            waits.append(seconds)
+            return wait(seconds)
+
+        with mock.patch.object(self.chat._connection._leaving, "wait", note):
+            for _ in range(4):
+                server.client_id = ""
+                server.expect_client()
+                server.attached()
+        self.assertEqual(waits[0], 0.0)
+        self.assertTrue(0 < waits[1] < waits[2] < waits[3], waits)
+
+    def test_clock_that_went_back(self) -> None:
+        """A client signs a later time each time that it attaches, whatever its clock and its server say."""
+        server = self.attached()
+        assert server.proof is not None
+        first = server.proof.ts
+        right = socp.now_ms
+        with mock.patch("socp.now_ms", lambda: right() - 60_000):
+            server.expect_client()
+            self.lost(server)
+            self.connected(server)
+        self.assertGreater(server.proof.ts, first)
 
     def test_another_server(self) -> None:
         """A client does not go back to a server that is another one now; with none left, that is the end."""

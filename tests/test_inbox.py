@@ -32,6 +32,7 @@ class InboxTest(unittest.TestCase):
 
     def setUp(self) -> None:
         """Make it; `events` are shown, `sent` are its frames."""
+        self.laters = 0
         self.events: list[Event] = []
         self.sent: list[tuple[str, str, dict[str, object], int]] = []
         directory = tempfile.TemporaryDirectory(prefix="socp-test-")
@@ -48,11 +49,17 @@ class InboxTest(unittest.TestCase):
         return Inbox(
             key("bob"),
             limits,
-            Shown(self.database, limits),
+            Shown(self.database, "shown", limits.shown_age, limits.shown),
+            Shown(self.database, "shown_public", 10 * 60 * 1000, 2),
             name_of=lambda user_id: f"name of {user_id[:4]}",
             show=self.show,
             send=self.send,
+            later=self.later,
         )
+
+    def later(self) -> None:
+        """Note that it is to be tried again."""
+        self.laters += 1
 
     def show(self, event: Event) -> None:
         """Take an event."""
@@ -140,11 +147,11 @@ class InboxTest(unittest.TestCase):
         self.assertEqual(self.statuses(), ["failed"] * 5)
 
     def test_another_key(self) -> None:
-        """A message whose key is not its sender's is passed over: there is nobody to answer."""
+        """A message whose key is not its sender's is not shown, and is answered, since servers wait for that."""
         with self.assertLogs("socp.inbox", "WARNING"):
             self.inbox.take_message(self.message(sender_pub=key("mallory").public.text))
             self.inbox.take_message(self.message(sender_pub="junk"))
-        self.assertEqual((self.events, self.sent), ([], []))
+        self.assertEqual((self.events, self.statuses()), ([], ["failed"] * 2))
 
     def test_old_messages(self) -> None:
         """A message of a week ago is shown: it may have waited in a mailbox."""
@@ -186,18 +193,60 @@ class InboxTest(unittest.TestCase):
         self.assertEqual((len(self.events), self.statuses()), (1, ["delivered"]))
 
     def test_full_disk(self) -> None:
-        """What cannot be written down is not shown and not confirmed, said once, and shown when it comes again."""
-        envelope = self.message()
+        """What cannot be written down is not shown, which is said once; it is shown in order as soon as it can be."""
+        envelopes = [self.message(text) for text in (b"one", b"two", b"three")]
+        full = DatabaseError("the disk is full")
         with (
-            mock.patch.object(self.database, "commit", side_effect=DatabaseError("the disk is full")),
+            mock.patch.object(self.database, "commit", side_effect=full) as commit,
             self.assertLogs("socp.inbox", "INFO"),
         ):
-            for _ in range(2):
+            for envelope in envelopes:
                 self.inbox.take_message(envelope)
-        self.assertEqual([type(event) for event in self.events], [Notice])
-        self.assertEqual((self.sent, self.inbox._shown.of("x")), ([], Showing.NEW))
+            self.assertEqual((self.laters, commit.call_count), (1, 3))
+            self.inbox.retry()
+            self.assertEqual((self.laters, commit.call_count), (2, 4))  # after the first, the others are not tried
+        self.assertEqual(([type(event) for event in self.events], self.sent), ([Notice], []))
+        self.inbox.retry()
+        self.assertEqual([event.text for event in self.events if isinstance(event, Message)], ["one", "two", "three"])
+        self.assertEqual((self.statuses(), self.laters), (["delivered"] * 3, 2))
+
+    def test_asked_before_it_is_begun(self) -> None:
+        """The sender's name is asked for before it is written down that the message is shown, and not between."""
+        known: list[Showing] = []
+        envelope = self.message()
+        msg_ref = message_reference(envelope.payload["content_sig"])
+
+        def name_of(_: str) -> str:
+            known.append(self.inbox._shown.of(msg_ref))
+            return "ann"
+
+        self.inbox._name_of = name_of
         self.inbox.take_message(envelope)
-        self.assertEqual((len(self.events), self.statuses()), (2, ["delivered"]))
+        self.assertEqual(known, [Showing.NEW])
+
+    def test_broadcasts_do_not_push_messages_out(self) -> None:
+        """However many broadcasts there are, direct messages are remembered."""
+        envelope = self.message()
+        self.inbox.take_message(envelope)
+        for number in range(5):
+            self.inbox.take_broadcast(self.broadcast(ts=socp.now_ms() + number))
+        self.inbox.take_message(envelope)
+        self.assertEqual(len([event for event in self.events if isinstance(event, Message)]), 1)
+
+    def test_a_wrong_clock(self) -> None:
+        """A start with a clock that is days ahead, which no server has agreed to, makes nothing be forgotten."""
+        envelope = self.message()
+        self.inbox.take_message(envelope)
+        right = socp.now_ms
+        with mock.patch("socp.now_ms", lambda: right() + 9 * DAY):
+            self.restart()
+        self.restart()
+        self.inbox.take_message(envelope)
+        self.assertEqual(len(self.events), 1)
+        with mock.patch("socp.now_ms", lambda: right() + 9 * DAY):
+            self.inbox._shown.forget_old()
+        self.restart()
+        self.assertIs(self.inbox._shown.of(message_reference(envelope.payload["content_sig"])), Showing.NEW)
 
     def test_memory_is_bounded(self) -> None:
         """As many messages as may be are remembered."""

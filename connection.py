@@ -215,7 +215,7 @@ class Connection:
                 self._lose(f"the server says: {reason}" if told else reason, final, told_end)
                 if told_end:
                     return
-                stood = time.monotonic() - began >= self._timers.heartbeat
+                stood = time.monotonic() - began >= self._timers.stood
                 found = self._attach_again(address, told, stood)
                 if found is None:
                     told_end = True

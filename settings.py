@@ -22,6 +22,7 @@ class Timers:
     retry_first: float = 1.0  # section 6.1: back-off, doubling …
     retry_most: float = 60.0  # … up to this …
     retry_client: float = 30.0  # … or to this, where a person waits
+    stood: float = 1.0  # a client's link that lasted for so long was none that only lets in and goes
     dial_grace: float = 10.0  # section 6.3: how long the greater id waits to be dialled
     lost_after: float = 45.0  # section 7.1: a server without a link for so long has no users online
     probe: float = 3.0  # section 5.1: what an old link has to prove that it lives

@@ -216,6 +216,7 @@ class Outbox:
             for pending in self._pending.values():
                 pending.sealed = None  # many can be written while there is no link, and all of them are on the disk
                 pending.due = min(pending.due, time.monotonic() + pending.wait)
+            self._changed.notify_all()
 
     def stop(self) -> None:
         """End `run`."""

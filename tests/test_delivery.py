@@ -18,7 +18,7 @@ from mesh import Mesh, Peer
 from origin import Origin, check_origin
 from routing import RoutingTable
 from settings import Settings
-from socp import INVALID_SIG, SERVER_BUSY, USER_NOT_FOUND, Envelope, ProtocolError
+from socp import BAD_KEY, INVALID_SIG, SERVER_BUSY, USER_NOT_FOUND, Envelope, ProtocolError
 from tests.vectors import key
 from users import Attachment, User
 
@@ -148,9 +148,10 @@ class MessagesTest(unittest.TestCase):
         wire = socp.make_envelope(socp.MSG_DIRECT, ALICE, to, socp.now_ms(), payload)
         self.delivery.take_direct(user("alice"), socp.read_envelope(wire))
 
-    def from_server(self, to: str, peer: Peer, **flags: bool) -> None:
+    def from_server(self, to: str, peer: Peer, sender_pub: str = "", **flags: bool) -> None:
         """Have a server send a message of heidi's, who is nowhere."""
-        payload = {"ciphertext": "AA", "sender_pub": "k", "content_sig": "s"}
+        pub = sender_pub or key("heidi").public.text
+        payload = {"ciphertext": "AA", "sender_pub": pub, "content_sig": "s"}
         wire = socp.make_envelope(
             socp.SERVER_DELIVER, peer.id, OWN, 5, {**payload, "sender": key("heidi").id, "user_id": to, **flags}
         )
@@ -210,6 +211,29 @@ class MessagesTest(unittest.TestCase):
             with self.subTest(name=name, peer=peer.id, flags=flags):
                 self.from_server(key(name).id, peer, **flags)
                 self.assertEqual(self.outcome(), expected)
+
+    def test_wrong_key(self) -> None:
+        """What does not carry its sender's key is refused, as other errors are: its recipient could not confirm it."""
+        for text in ("garbage", key("alice").public.text):
+            for flags, expected in (({}, "home"), ({"forwarded": True}, "home"), ({"store": True}, "other")):
+                with self.subTest(text=text[:9], flags=flags):
+                    self.place("heidi", self.home.id)
+                    self.from_server(BOB, self.other, text, **flags)
+                    (call,) = self.sent(self.home if expected == "home" else self.other).call_args_list
+                    payload = decode_frame(call.args[0])["payload"]
+                    about = (payload["code"], payload["msg_ref"], payload["user_id"])
+                    self.assertEqual(about, (BAD_KEY, message_reference("s"), key("heidi").id))
+                    self.assertEqual(self.outcome(), f"{expected} BAD_KEY")
+
+    def test_key_that_is_known(self) -> None:
+        """The key of a sender who is known, which was proved before, is not read again for each message."""
+        pub = key("heidi").public.text
+        sender = User(key("heidi").id, self.home.id, pub, {}, (), Attachment("n", 1, "s"), online=True)
+        self.table.advertise(sender)
+        with mock.patch("delivery.key_of") as read:
+            self.from_server(BOB, self.home)
+        self.assertEqual(self.outcome(), "delivered")
+        read.assert_not_called()
 
     def test_handed_over(self) -> None:
         """What a server hands over is stored, wherever the user is; but not what would go back to that server."""

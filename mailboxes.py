@@ -106,7 +106,7 @@ class Mailboxes:
             if box.pump is not None or not self._may_keep(box, mail.size):
                 return None
             entry = self._add(box, mail)
-            entry.holder = box.link
+            box.give(entry, box.link)
             entry.tell(answer)
             return Handed(box.link, repeated=False, stored=False)
 
@@ -136,7 +136,7 @@ class Mailboxes:
             if entry is None:
                 entry = self._add(box, mail)
             elif refused_by is not None and entry.holder is refused_by:
-                entry.holder = None
+                box.give(entry, None)
             if entry.on_disk is OnDisk.YES:
                 stored = True
             else:
@@ -253,7 +253,7 @@ class Mailboxes:
         """Let all that a user's link holds wait again, or be stored. `_lock` is held."""
         work: _Work = ([], [])
         for entry in sorted(box.held(), key=order):
-            entry.holder = None
+            box.give(entry, None)
             if entry.on_disk is OnDisk.NO:
                 self._begin_to_store(box, entry, work)
         return work
@@ -288,12 +288,12 @@ class Mailboxes:
                 box.pump = None
                 return None
             for entry in entries:
-                entry.holder = box.link
+                box.give(entry, box.link)
             return box.link, entries
 
     def _next_for_link(self, box: Box) -> list[Entry]:
         """Return what fits the window of a user's link. `_lock` is held."""
-        return box.next_waiting(max(0, self._limits.unacknowledged - len(box.held())))
+        return box.next_waiting(max(0, self._limits.unacknowledged - box.held_count()))
 
     def end_pump(self, user_id: str, pump: object, link: Link | None = None) -> bool:
         """End a pump; False when the user has another link by now, so that it is to go on."""
@@ -331,9 +331,11 @@ class Mailboxes:
         lent: dict[str, Entry] = {}
         with self._lock:
             box = self._boxes.get(user_id)
-            for entry in box.next_waiting(most) if box is not None else ():
+            if box is None:
+                return []
+            for entry in box.next_waiting(most):
                 if entry.msg_ref not in but and entry.msg_ref not in lent:
-                    entry.holder = link
+                    box.give(entry, link)
                     lent[entry.msg_ref] = entry
         return list(lent.values())
 
@@ -341,8 +343,8 @@ class Mailboxes:
         """Let stored messages wait again that a link has not taken; those that it does not hold are passed over."""
         with self._lock:
             for entry in entries:
-                if entry.holder is link:
-                    entry.holder = None
+                if entry.holder is link and self._is_current(entry):
+                    self._boxes[entry.recipient].give(entry, None)
 
     def read(self, entries: Sequence[Entry]) -> list[tuple[Entry, Mail]]:
         """Return what is in stored messages. One that is not on the disk any more, or is damaged, is given up.

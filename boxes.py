@@ -31,7 +31,7 @@ class Entry:
         seq: its place in the order of arrival.
         size: the bytes that count against limits.
         on_disk: whether it is stored.
-        stored_at: Unix ms; since when.
+        stored_at: Unix ms; what its age counts from.
         holder: the link that it was handed to and has not been confirmed from.
         mail: what is in it, while it is not on disk.
         answers: who is to be told what becomes of it.

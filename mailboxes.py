@@ -150,15 +150,17 @@ class Mailboxes:
     def _add(self, box: Box, mail: Mail) -> Entry:
         """Give a message its place. `_lock` is held."""
         seq, self._next_seq = self._next_seq, self._next_seq + 1
-        entry = Entry(seq, mail.recipient, mail.key, mail.size, OnDisk.NO, socp.now_ms(), mail=mail)
+        # Of its sender's time, so that its age is not forgotten at each server that it comes to.
+        since = min(socp.now_ms(), mail.ts)
+        entry = Entry(seq, mail.recipient, mail.key, mail.size, OnDisk.NO, since, mail=mail)
         box.add(entry)
         self._kept_bytes += entry.size
         return entry
 
-    def _begin_to_store(self, box: Box, entry: Entry, work: _Work) -> None:
-        """Count a message as stored, if the limits allow it. `_lock` is held."""
+    def _begin_to_store(self, box: Box, entry: Entry, work: _Work, *, admitted: bool = False) -> None:
+        """Count a message as stored, if the limits allow it; see `_refusal`. `_lock` is held."""
         writes, refusals = work
-        refusal = self._refusal(box, entry)
+        refusal = self._refusal(box, entry, admitted=admitted)
         if refusal is not None:
             refusals.append((entry, refusal))
             if entry.holder is None:
@@ -170,11 +172,19 @@ class Mailboxes:
         self._writing_bytes += entry.size
         writes.append(entry)
 
-    def _refusal(self, box: Box, new: Entry) -> ProtocolError | None:
-        """Return why one more message cannot be stored. `_lock` is held."""
+    def _refusal(self, box: Box, new: Entry, *, admitted: bool) -> ProtocolError | None:
+        """Return why one more message cannot be stored. `_lock` is held.
+
+        Args:
+            box: its recipient's.
+            new: the message.
+            admitted: it was handed to its recipient, who is likely to be back in a moment: it does not fail for there
+                being many of its sender's on the way.
+        """
         most, msg_ref = self._limits, new.msg_ref
         of_one, of_one_bytes = box.of_one(new.sender)
-        if of_one >= most.mailbox_of_one or of_one_bytes + new.size > most.mailbox_of_one_bytes:
+        too_many = of_one >= most.mailbox_of_one or of_one_bytes + new.size > most.mailbox_of_one_bytes
+        if too_many and not admitted:
             return ProtocolError(MAILBOX_FULL, "no more of your messages are stored for this user", msg_ref=msg_ref)
         if box.stored >= most.mailbox or box.stored_bytes + new.size > most.mailbox_bytes:
             return ProtocolError(MAILBOX_FULL, "no more messages are stored for this user", msg_ref=msg_ref)
@@ -255,7 +265,7 @@ class Mailboxes:
         for entry in sorted(box.held(), key=order):
             box.give(entry, None)
             if entry.on_disk is OnDisk.NO:
-                self._begin_to_store(box, entry, work)
+                self._begin_to_store(box, entry, work, admitted=True)
         return work
 
     def confirm(self, user_id: str, key: Key) -> None:
@@ -367,11 +377,14 @@ class Mailboxes:
                 self._finish(self._boxes[entry.recipient], entry)
         self._doom_if_stored(ended)
 
-    def expire(self, now: int) -> None:
-        """Delete what has been stored for too long and is in nobody's hands.
+    def expire(self, now: int) -> set[str]:
+        """Delete what is stored and too old, also what somebody holds, who may never be done with it.
 
         Args:
             now: Unix ms.
+
+        Returns:
+            The ids of the users whose mail it was; there may be room in their links' windows now.
         """
         oldest = now - self._limits.mail_age
         with self._lock:
@@ -379,11 +392,12 @@ class Mailboxes:
                 entry
                 for box in self._boxes.values()
                 for entry in box.entries.values()
-                if entry.on_disk is OnDisk.YES and entry.holder is None and entry.stored_at < oldest
+                if entry.on_disk is OnDisk.YES and entry.stored_at < oldest
             ]
         if expired:
-            log.info("%d messages were stored for too long, and are deleted", len(expired))
+            log.info("%d messages are too old, and are deleted", len(expired))
             self.end(expired)
+        return {entry.recipient for entry in expired}
 
     def _is_current(self, entry: Entry) -> bool:
         """Tell whether a message is in the index still. `_lock` is held."""

@@ -28,12 +28,13 @@ from tests.vectors import key
 from threads import Alarms, Deadline, Threads
 
 PATIENCE = 10.0
+TS = 1_700_000_000_000  # of messages, if no other is given
 ALICE, BOB, CAROL = (key(name).id for name in ("alice", "bob", "carol"))
 
 
-def make_mail(text: str = "x", *, recipient: str = ALICE, sender: str = BOB, sig: str = "") -> Mail:
+def make_mail(text: str = "x", *, recipient: str = ALICE, sender: str = BOB, sig: str = "", ts: int = TS) -> Mail:
     """Return a message whose ciphertext is a text; its signature, if none is given, is that text too."""
-    return Mail(recipient, sender, "key", text, sig or f"sig of {text}", 1_700_000_000_000)
+    return Mail(recipient, sender, "key", text, sig or f"sig of {text}", ts)
 
 
 def make_link() -> Any:

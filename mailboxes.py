@@ -46,6 +46,7 @@ class Handed:
 
 # What has to be done once the lock is let go: messages to be written, and those that are refused, with why.
 _Work = tuple[list[Entry], list[tuple[Entry, ProtocolError]]]
+Say = Callable[[Answer, ProtocolError | None], None]
 
 
 class Mailboxes:
@@ -55,15 +56,19 @@ class Mailboxes:
         database: where it is stored.
         limits: how much of it.
         later: has something done after `disk_retry` seconds.
+        say: gives an answer, and makes no signature for it in the thread that it is called in.
 
     Raises:
         DatabaseError: what is stored cannot be read.
     """
 
-    def __init__(self, database: Database, limits: Limits, later: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(
+        self, database: Database, limits: Limits, later: Callable[[Callable[[], None]], None], say: Say
+    ) -> None:
         self._database = database
         self._limits = limits
         self._later = later
+        self._say = say
         self._ready: Callable[[str], None] = _nobody
         self._lock = threading.Lock()  # guards all below, and every box and entry
         self._boxes: dict[str, Box] = {}
@@ -145,7 +150,7 @@ class Mailboxes:
                     self._begin_to_store(box, entry, work)
         if stored:
             answer(None)
-        self._carry_out(work)
+        self._carry_out(work, _say_at_once)  # that takes its time from the sender alone
 
     def _add(self, box: Box, mail: Mail) -> Entry:
         """Give a message its place. `_lock` is held."""
@@ -194,11 +199,11 @@ class Mailboxes:
             return ProtocolError(SERVER_BUSY, "too much waits to be stored; try again later", msg_ref=msg_ref)
         return None
 
-    def _carry_out(self, work: _Work) -> None:
+    def _carry_out(self, work: _Work, say: Say) -> None:
         writes, refusals = work
         for entry, refusal in refusals:
             for answer in entry.answers:
-                answer(refusal)
+                say(answer, refusal)
         for entry in sorted(writes, key=order):
             assert entry.mail is not None
             write = partial(mailstore.insert, seq=entry.seq, mail=entry.mail, stored_at=entry.stored_at)
@@ -220,7 +225,7 @@ class Mailboxes:
             detail = "it could not be stored here; try again later"
             refusal = ProtocolError(SERVER_BUSY, detail, msg_ref=entry.msg_ref)
         for answer in answers:
-            answer(refusal)
+            self._say(answer, refusal)
         if doomed and error is None:
             self._doom([entry.seq])
         self._ready(entry.recipient)  # also after a failure: others may have waited behind it
@@ -246,7 +251,7 @@ class Mailboxes:
             box = self._boxes.setdefault(user_id, Box())
             work = self._take_back(box)
             box.link = link
-        self._carry_out(work)
+        self._carry_out(work, self._say)
 
     def detach(self, user_id: str, link: Link) -> None:
         """Note that a user's link has ended, and store what it has not confirmed; harmless when repeated."""
@@ -257,7 +262,7 @@ class Mailboxes:
             work = self._take_back(box)
             box.link = None
             self._forget_if_empty(user_id, box)
-        self._carry_out(work)
+        self._carry_out(work, self._say)
 
     def _take_back(self, box: Box) -> _Work:
         """Let all that a user's link holds wait again, or be stored. `_lock` is held."""
@@ -457,6 +462,10 @@ class Mailboxes:
             self._later(self._delete)
         elif left:
             self._delete()
+
+
+def _say_at_once(answer: Answer, error: ProtocolError | None) -> None:
+    answer(error)
 
 
 def _nobody(_user_id: str) -> None:

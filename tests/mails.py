@@ -145,8 +145,12 @@ class MailTest(unittest.TestCase):
         self.database = Database(self.path, SCHEMAS, patience)
         self.database.start()
         self.addCleanup(self.close, self.database)
-        self.mail = Mailboxes(self.database, replace(self.limits, **limits), self.again.put)
+        self.mail = Mailboxes(self.database, replace(self.limits, **limits), self.again.put, self.say)
         self.mail.watch(self.ready.put)
+
+    def say(self, answer: Answer, error: ProtocolError | None) -> None:
+        """Give an answer that might need a signature, in whatever thread."""
+        answer(error)
 
     def close(self, database: Database) -> None:
         """End one; harmless when repeated."""

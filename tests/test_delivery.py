@@ -133,6 +133,7 @@ class MessagesTest(unittest.TestCase):
         self.table.attach(user("bob"), mock.create_autospec(Link, instance=True))
         self.place("carol", self.home.id)
         self.place("dave", key("server4").id)
+        self.heidis_pub = key("heidi").public.text
 
     def place(self, name: str, home: str, *, online: bool = True, ts: int = 1) -> None:
         """Have a user at another server."""
@@ -148,10 +149,9 @@ class MessagesTest(unittest.TestCase):
         wire = socp.make_envelope(socp.MSG_DIRECT, ALICE, to, socp.now_ms(), payload)
         self.delivery.take_direct(user("alice"), socp.read_envelope(wire))
 
-    def from_server(self, to: str, peer: Peer, sender_pub: str = "", **flags: bool) -> None:
+    def from_server(self, to: str, peer: Peer, **flags: bool) -> None:
         """Have a server send a message of heidi's, who is nowhere."""
-        pub = sender_pub or key("heidi").public.text
-        payload = {"ciphertext": "AA", "sender_pub": pub, "content_sig": "s"}
+        payload = {"ciphertext": "AA", "sender_pub": self.heidis_pub, "content_sig": "s"}
         wire = socp.make_envelope(
             socp.SERVER_DELIVER, peer.id, OWN, 5, {**payload, "sender": key("heidi").id, "user_id": to, **flags}
         )
@@ -214,11 +214,11 @@ class MessagesTest(unittest.TestCase):
 
     def test_wrong_key(self) -> None:
         """What does not carry its sender's key is refused, as other errors are: its recipient could not confirm it."""
-        for text in ("garbage", key("alice").public.text):
-            for flags, expected in (({}, "home"), ({"forwarded": True}, "home"), ({"store": True}, "other")):
-                with self.subTest(text=text[:9], flags=flags):
+        for self.heidis_pub in ("garbage", key("alice").public.text):
+            for store, forwarded, expected in ((False, False, "home"), (False, True, "home"), (True, False, "other")):
+                with self.subTest(pub=self.heidis_pub[:9], store=store, forwarded=forwarded):
                     self.place("heidi", self.home.id)
-                    self.from_server(BOB, self.other, text, **flags)
+                    self.from_server(BOB, self.other, store=store, forwarded=forwarded)
                     (call,) = self.sent(self.home if expected == "home" else self.other).call_args_list
                     payload = decode_frame(call.args[0])["payload"]
                     about = (payload["code"], payload["msg_ref"], payload["user_id"])
@@ -227,8 +227,7 @@ class MessagesTest(unittest.TestCase):
 
     def test_key_that_is_known(self) -> None:
         """The key of a sender who is known, which was proved before, is not read again for each message."""
-        pub = key("heidi").public.text
-        sender = User(key("heidi").id, self.home.id, pub, {}, (), Attachment("n", 1, "s"), online=True)
+        sender = User(key("heidi").id, self.home.id, self.heidis_pub, {}, (), Attachment("n", 1, "s"), online=True)
         self.table.advertise(sender)
         with mock.patch("delivery.key_of") as read:
             self.from_server(BOB, self.home)

@@ -92,7 +92,7 @@ class Speaker:
             answer(None)
             return
         with self._lock:
-            if len(self._waiting) >= _WAITING_MOST:
+            if len(self._waiting) >= _WAITING_MOST or self._host.stopping.is_set():
                 return
             self._waiting.append((answer, error))
             begin, self._running = not self._running, True

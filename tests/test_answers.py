@@ -118,7 +118,9 @@ class SpeakerTest(MailTest):
         self.origin.may.set()
         self.assertEqual(self.host.threads.join(Deadline(PATIENCE)), [])
         self.assertEqual(self.heard()[0], "stored")
-        self.speaker.say(self.answer("d"), None)
+        with mock.patch.object(self.host.threads, "start") as start:
+            self.speaker.say(self.answer("d"), None)
+        start.assert_not_called()
         self.assertTrue(self.bob.silent)
         self.assertTrue(self.origin.threads.empty())
 

@@ -7,9 +7,12 @@ id (section 8.2).
 from __future__ import annotations
 
 import logging
+import threading
+from collections import deque
 from collections.abc import Mapping
 
 import socp
+from host import Host
 from mail import Mail
 from mesh import Peer
 from origin import Origin
@@ -17,6 +20,10 @@ from routing import RoutingTable
 from socp import ProtocolError
 
 log = logging.getLogger("socp.answers")
+
+# Answers that may wait to be signed, some seconds of it: a message that is sent again should not be overtaken by the
+# answer to what was sent before.
+_WAITING_MOST = 1_000
 
 
 class Answer:
@@ -44,6 +51,11 @@ class Answer:
             payload = {"msg_ref": self._msg_ref, "status": "stored"}
             self._stored = self._origin.frame(socp.ACK, self.to, self._named(payload))
 
+    @property
+    def prepared(self) -> bool:
+        """Whether it takes no RSA operation any more to say "stored"."""
+        return self._stored is not None
+
     def __call__(self, error: ProtocolError | None) -> None:
         """Say that the message is stored, or why it is not; nobody hears it who is not here any more."""
         link = self._table.local_link(self.to) if self._user_id is None else self._table.server_link(self.to)
@@ -59,6 +71,54 @@ class Answer:
 
     def _named(self, payload: Mapping[str, str]) -> Mapping[str, str]:
         return payload if self._user_id is None else {**payload, "user_id": self._user_id}
+
+
+class Speaker:
+    """Says answers for threads that must not make signatures, which others wait for.
+
+    One thread does it, while there is anything to say. What is too much, or comes when the program ends, is not said:
+    senders' clients send again what they have heard nothing of.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._lock = threading.Lock()  # guards the two below
+        self._waiting: deque[tuple[Answer, ProtocolError | None]] = deque()
+        self._running = False
+
+    def say(self, answer: Answer, error: ProtocolError | None) -> None:
+        """Give an answer: at once if that takes no signature, else soon."""
+        if error is None and answer.prepared:
+            answer(None)
+            return
+        with self._lock:
+            if len(self._waiting) >= _WAITING_MOST or self._host.stopping.is_set():
+                return
+            self._waiting.append((answer, error))
+            begin, self._running = not self._running, True
+        if begin and not self._host.threads.start("answers", self._run):
+            with self._lock:
+                self._waiting.clear()
+                self._running = False
+
+    def _run(self) -> None:
+        while (waiting := self._next()) is not None:
+            answer, error = waiting
+            try:
+                answer(error)
+            except Exception:
+                # A bug of ours: the others must be told all the same.
+                log.critical("an answer was not given", exc_info=True)
+
+    def _next(self) -> tuple[Answer, ProtocolError | None] | None:
+        """Return what is to be said next; None ends the thread."""
+        with self._lock:
+            if self._host.stopping.is_set():
+                self._waiting.clear()
+            if not self._waiting:
+                self._running = False
+                return None
+            return self._waiting.popleft()
 
 
 class Answers:

@@ -31,7 +31,7 @@ class Entry:
         seq: its place in the order of arrival.
         size: the bytes that count against limits.
         on_disk: whether it is stored.
-        stored_at: Unix ms; since when.
+        stored_at: Unix ms; what its age counts from.
         holder: the link that it was handed to and has not been confirmed from.
         mail: what is in it, while it is not on disk.
         answers: who is to be told what becomes of it.
@@ -81,6 +81,8 @@ class Box:
         self.kept = self.kept_bytes = 0
         self._of_one: Counter[str] = Counter()  # stored, by sender …
         self._of_one_bytes: Counter[str] = Counter()  # … and what is in them
+        # How many messages each link holds, and how many wait (None): asked for with each new message.
+        self._held_by: Counter[Link | None] = Counter()
 
     def of_one(self, sender: str) -> tuple[int, int]:
         """Return how many messages of one sender are stored, and their bytes."""
@@ -90,11 +92,19 @@ class Box:
         """Put in a message."""
         self.entries[entry.key] = entry
         self._count(entry, 1)
+        self._count_holder(entry, 1)
 
     def remove(self, entry: Entry) -> None:
         """Take out a message."""
         del self.entries[entry.key]
         self._count(entry, -1)
+        self._count_holder(entry, -1)
+
+    def give(self, entry: Entry, holder: Link | None) -> None:
+        """Put a message in it into somebody's hands, or in nobody's, where it waits. Nothing else sets a holder."""
+        self._count_holder(entry, -1)
+        entry.holder = holder
+        self._count_holder(entry, 1)
 
     def move(self, entry: Entry, on_disk: OnDisk) -> None:
         """Note that a message in it has come to be on the disk or not."""
@@ -114,18 +124,29 @@ class Box:
             if not counter[entry.sender]:
                 del counter[entry.sender]
 
+    def _count_holder(self, entry: Entry, sign: int) -> None:
+        self._held_by[entry.holder] += sign
+        if not self._held_by[entry.holder]:
+            del self._held_by[entry.holder]  # a link that has ended is not to be kept
+
     def held(self) -> list[Entry]:
         """Return what the user's link holds."""
-        if self.link is None:
+        if not self.held_count():
             return []
         return [entry for entry in self.entries.values() if entry.holder is self.link]
 
+    def held_count(self) -> int:
+        """Return how many messages the user's link holds."""
+        return self._held_by[self.link] if self.link is not None else 0
+
     def waits(self) -> bool:
         """Tell whether anything is in nobody's hands."""
-        return any(entry.holder is None for entry in self.entries.values())
+        return self._held_by[None] > 0
 
     def next_waiting(self, most: int) -> list[Entry]:
         """Return the oldest that can be handed out: nothing overtakes what is not committed yet."""
+        if not most or not self.waits():
+            return []
         waiting = (entry for entry in self.entries.values() if entry.holder is None)
         oldest = heapq.nsmallest(most, waiting, key=order)
         for count, entry in enumerate(oldest):

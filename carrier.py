@@ -35,7 +35,8 @@ class Carrier:
         self._host.threads.start("mail check", self._check_age)
 
     def _check_age(self) -> None:
-        self._mail.expire(socp.now_ms())
+        for user_id in self._mail.expire(socp.now_ms()):
+            self.kick(user_id)
         self._host.alarms.after(self._timers.mail_check, self.start)
 
     # --- users' links -------------------------------------------------------------------------------------------

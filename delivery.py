@@ -21,6 +21,7 @@ from link import Link, Sent
 from mail import Mail, read_mail
 from mesh import Mesh, Peer
 from messages import check_broadcast
+from origin import key_of
 from routing import Route, RoutingTable, Where
 from socp import (
     BAD_TIMESTAMP,
@@ -110,6 +111,7 @@ class Delivery:
         store = payload.get("store", False)
         try:
             mail = read_mail(envelope, payload["sender"], payload["user_id"])
+            self._check_key(mail)
             if store:
                 self._take_over(mail, peer)
             else:
@@ -121,6 +123,20 @@ class Delivery:
                 peer.link.send(self._origin.frame(ERROR, peer.id, about))
             else:
                 self._answers.refuse(payload["sender"], error, peer)
+
+    def _check_key(self, mail: Mail) -> None:
+        """Refuse a message that its recipient could not take, and would leave unconfirmed before all others.
+
+        Raises:
+            ProtocolError: BAD_KEY, with its msg_ref.
+        """
+        sender = self._table.user(mail.sender)
+        if sender is not None and sender.pubkey == mail.sender_pub:
+            return  # proved when it came into the table
+        try:
+            key_of(mail.sender_pub, mail.sender)
+        except ProtocolError as error:
+            raise ProtocolError(error.code, error.detail, msg_ref=mail.msg_ref) from error
 
     def _take_over(self, mail: Mail, peer: Peer) -> None:
         """Store what another server hands over (section 9); if its recipient is here, it is delivered from there."""

@@ -129,19 +129,24 @@ class Forwarder:
     # --- handing over -------------------------------------------------------------------------------------------
 
     def _run(self, server_id: str, server: _Server) -> None:
+        link: Link | None = None
+        batch: list[Entry] = []
         ended = False
         try:
             while (link := self._next_link(server_id, server)) is not None:
-                batch = self._gather(server_id, server, link)
+                batch.clear()
+                self._gather(server_id, server, link, batch)
                 if batch:
                     self._hand_over(server_id, server, link, batch)
             ended = True
         finally:
-            with self._changed:
-                server.running = server.running and ended  # after a bug, the next one is to begin again
-                again = bool(server.aside)
-            if again:
+            if not ended:  # a bug of ours: what this thread had is to wait again, and for another thread
+                with self._changed:
+                    server.running = False
+                    server.awaited, server.refused = {}, []
                 self._later(server_id, server)
+                if link is not None:
+                    self._put_aside(server_id, server, link, batch)
 
     def _next_link(self, server_id: str, server: _Server) -> Link | None:
         """Return the link to a server that there is mail for; None ends its thread."""
@@ -154,11 +159,10 @@ class Forwarder:
                 return None
             return link
 
-    def _gather(self, server_id: str, server: _Server, link: Link) -> list[Entry]:
-        """Return what is to be handed over next, which the link holds from now on."""
+    def _gather(self, server_id: str, server: _Server, link: Link, batch: list[Entry]) -> None:
+        """Put into an empty batch what is to be handed over next, which the link holds from now on."""
         with self._changed:
             users = list(server.users)
-        batch: list[Entry] = []
         for user_id in users:
             if len(batch) == self._window:
                 break
@@ -172,10 +176,11 @@ class Forwarder:
             if self._mail.has_waiting(user_id):
                 with self._changed:
                     server.users[user_id] = None
-        return batch
 
     def _hand_over(self, server_id: str, server: _Server, link: Link, batch: list[Entry]) -> None:
         """Send a batch, wait for the answers, and put aside the users whose mail has not been taken."""
+        with self._changed:
+            all_taken = not server.aside
         try:
             mails = self._mail.read(batch)
         except DatabaseError as error:
@@ -194,16 +199,23 @@ class Forwarder:
                 if sent is not Sent.YES:
                     break
             failed = self._await_answers(server, link)
+        if failed:
+            log.info("%d messages are not handed over to %s yet", len(failed), server_id)
+            self._put_aside(server_id, server, link, failed)
+            return
+        if all_taken:  # else those aside would be tried again and again for the sake of others' mail
+            with self._changed:
+                server.backoff.reset()
+
+    def _put_aside(self, server_id: str, server: _Server, link: Link, failed: list[Entry]) -> None:
+        """Let mail wait that has not been taken, and its users be tried again later, however busy others keep us."""
         self._mail.give_back(failed, link)
         users = {entry.recipient for entry in failed}
         with self._changed:
             server.aside |= users
             for user_id in users:
                 server.users.pop(user_id, None)
-            if not failed:
-                server.backoff.reset()
-        if failed:
-            log.info("%d messages are not handed over to %s yet", len(failed), server_id)
+        self._later(server_id, server)
         for user_id in users:
             self._returned(user_id)
 

@@ -46,6 +46,7 @@ class Handed:
 
 # What has to be done once the lock is let go: messages to be written, and those that are refused, with why.
 _Work = tuple[list[Entry], list[tuple[Entry, ProtocolError]]]
+Say = Callable[[Answer, ProtocolError | None], None]
 
 
 class Mailboxes:
@@ -55,15 +56,19 @@ class Mailboxes:
         database: where it is stored.
         limits: how much of it.
         later: has something done after `disk_retry` seconds.
+        say: gives an answer, and makes no signature for it in the thread that it is called in.
 
     Raises:
         DatabaseError: what is stored cannot be read.
     """
 
-    def __init__(self, database: Database, limits: Limits, later: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(
+        self, database: Database, limits: Limits, later: Callable[[Callable[[], None]], None], say: Say
+    ) -> None:
         self._database = database
         self._limits = limits
         self._later = later
+        self._say = say
         self._ready: Callable[[str], None] = _nobody
         self._lock = threading.Lock()  # guards all below, and every box and entry
         self._boxes: dict[str, Box] = {}
@@ -106,7 +111,7 @@ class Mailboxes:
             if box.pump is not None or not self._may_keep(box, mail.size):
                 return None
             entry = self._add(box, mail)
-            entry.holder = box.link
+            box.give(entry, box.link)
             entry.tell(answer)
             return Handed(box.link, repeated=False, stored=False)
 
@@ -136,7 +141,7 @@ class Mailboxes:
             if entry is None:
                 entry = self._add(box, mail)
             elif refused_by is not None and entry.holder is refused_by:
-                entry.holder = None
+                box.give(entry, None)
             if entry.on_disk is OnDisk.YES:
                 stored = True
             else:
@@ -145,20 +150,22 @@ class Mailboxes:
                     self._begin_to_store(box, entry, work)
         if stored:
             answer(None)
-        self._carry_out(work)
+        self._carry_out(work, _say_at_once)  # that takes its time from the sender alone
 
     def _add(self, box: Box, mail: Mail) -> Entry:
         """Give a message its place. `_lock` is held."""
         seq, self._next_seq = self._next_seq, self._next_seq + 1
-        entry = Entry(seq, mail.recipient, mail.key, mail.size, OnDisk.NO, socp.now_ms(), mail=mail)
+        # Of its sender's time, so that its age is not forgotten at each server that it comes to.
+        since = min(socp.now_ms(), mail.ts)
+        entry = Entry(seq, mail.recipient, mail.key, mail.size, OnDisk.NO, since, mail=mail)
         box.add(entry)
         self._kept_bytes += entry.size
         return entry
 
-    def _begin_to_store(self, box: Box, entry: Entry, work: _Work) -> None:
-        """Count a message as stored, if the limits allow it. `_lock` is held."""
+    def _begin_to_store(self, box: Box, entry: Entry, work: _Work, *, admitted: bool = False) -> None:
+        """Count a message as stored, if the limits allow it; see `_refusal`. `_lock` is held."""
         writes, refusals = work
-        refusal = self._refusal(box, entry)
+        refusal = self._refusal(box, entry, admitted=admitted)
         if refusal is not None:
             refusals.append((entry, refusal))
             if entry.holder is None:
@@ -170,11 +177,19 @@ class Mailboxes:
         self._writing_bytes += entry.size
         writes.append(entry)
 
-    def _refusal(self, box: Box, new: Entry) -> ProtocolError | None:
-        """Return why one more message cannot be stored. `_lock` is held."""
+    def _refusal(self, box: Box, new: Entry, *, admitted: bool) -> ProtocolError | None:
+        """Return why one more message cannot be stored. `_lock` is held.
+
+        Args:
+            box: its recipient's.
+            new: the message.
+            admitted: it was handed to its recipient, who is likely to be back in a moment: it does not fail for there
+                being many of its sender's on the way.
+        """
         most, msg_ref = self._limits, new.msg_ref
         of_one, of_one_bytes = box.of_one(new.sender)
-        if of_one >= most.mailbox_of_one or of_one_bytes + new.size > most.mailbox_of_one_bytes:
+        too_many = of_one >= most.mailbox_of_one or of_one_bytes + new.size > most.mailbox_of_one_bytes
+        if too_many and not admitted:
             return ProtocolError(MAILBOX_FULL, "no more of your messages are stored for this user", msg_ref=msg_ref)
         if box.stored >= most.mailbox or box.stored_bytes + new.size > most.mailbox_bytes:
             return ProtocolError(MAILBOX_FULL, "no more messages are stored for this user", msg_ref=msg_ref)
@@ -184,11 +199,11 @@ class Mailboxes:
             return ProtocolError(SERVER_BUSY, "too much waits to be stored; try again later", msg_ref=msg_ref)
         return None
 
-    def _carry_out(self, work: _Work) -> None:
+    def _carry_out(self, work: _Work, say: Say) -> None:
         writes, refusals = work
         for entry, refusal in refusals:
             for answer in entry.answers:
-                answer(refusal)
+                say(answer, refusal)
         for entry in sorted(writes, key=order):
             assert entry.mail is not None
             write = partial(mailstore.insert, seq=entry.seq, mail=entry.mail, stored_at=entry.stored_at)
@@ -210,7 +225,7 @@ class Mailboxes:
             detail = "it could not be stored here; try again later"
             refusal = ProtocolError(SERVER_BUSY, detail, msg_ref=entry.msg_ref)
         for answer in answers:
-            answer(refusal)
+            self._say(answer, refusal)
         if doomed and error is None:
             self._doom([entry.seq])
         self._ready(entry.recipient)  # also after a failure: others may have waited behind it
@@ -236,7 +251,7 @@ class Mailboxes:
             box = self._boxes.setdefault(user_id, Box())
             work = self._take_back(box)
             box.link = link
-        self._carry_out(work)
+        self._carry_out(work, self._say)
 
     def detach(self, user_id: str, link: Link) -> None:
         """Note that a user's link has ended, and store what it has not confirmed; harmless when repeated."""
@@ -247,15 +262,15 @@ class Mailboxes:
             work = self._take_back(box)
             box.link = None
             self._forget_if_empty(user_id, box)
-        self._carry_out(work)
+        self._carry_out(work, self._say)
 
     def _take_back(self, box: Box) -> _Work:
         """Let all that a user's link holds wait again, or be stored. `_lock` is held."""
         work: _Work = ([], [])
         for entry in sorted(box.held(), key=order):
-            entry.holder = None
+            box.give(entry, None)
             if entry.on_disk is OnDisk.NO:
-                self._begin_to_store(box, entry, work)
+                self._begin_to_store(box, entry, work, admitted=True)
         return work
 
     def confirm(self, user_id: str, key: Key) -> None:
@@ -288,12 +303,12 @@ class Mailboxes:
                 box.pump = None
                 return None
             for entry in entries:
-                entry.holder = box.link
+                box.give(entry, box.link)
             return box.link, entries
 
     def _next_for_link(self, box: Box) -> list[Entry]:
         """Return what fits the window of a user's link. `_lock` is held."""
-        return box.next_waiting(max(0, self._limits.unacknowledged - len(box.held())))
+        return box.next_waiting(max(0, self._limits.unacknowledged - box.held_count()))
 
     def end_pump(self, user_id: str, pump: object, link: Link | None = None) -> bool:
         """End a pump; False when the user has another link by now, so that it is to go on."""
@@ -331,9 +346,11 @@ class Mailboxes:
         lent: dict[str, Entry] = {}
         with self._lock:
             box = self._boxes.get(user_id)
-            for entry in box.next_waiting(most) if box is not None else ():
+            if box is None:
+                return []
+            for entry in box.next_waiting(most):
                 if entry.msg_ref not in but and entry.msg_ref not in lent:
-                    entry.holder = link
+                    box.give(entry, link)
                     lent[entry.msg_ref] = entry
         return list(lent.values())
 
@@ -341,8 +358,8 @@ class Mailboxes:
         """Let stored messages wait again that a link has not taken; those that it does not hold are passed over."""
         with self._lock:
             for entry in entries:
-                if entry.holder is link:
-                    entry.holder = None
+                if entry.holder is link and self._is_current(entry):
+                    self._boxes[entry.recipient].give(entry, None)
 
     def read(self, entries: Sequence[Entry]) -> list[tuple[Entry, Mail]]:
         """Return what is in stored messages. One that is not on the disk any more, or is damaged, is given up.
@@ -365,11 +382,14 @@ class Mailboxes:
                 self._finish(self._boxes[entry.recipient], entry)
         self._doom_if_stored(ended)
 
-    def expire(self, now: int) -> None:
-        """Delete what has been stored for too long and is in nobody's hands.
+    def expire(self, now: int) -> set[str]:
+        """Delete what is stored and too old, also what somebody holds, who may never be done with it.
 
         Args:
             now: Unix ms.
+
+        Returns:
+            The ids of the users whose mail it was; there may be room in their links' windows now.
         """
         oldest = now - self._limits.mail_age
         with self._lock:
@@ -377,11 +397,12 @@ class Mailboxes:
                 entry
                 for box in self._boxes.values()
                 for entry in box.entries.values()
-                if entry.on_disk is OnDisk.YES and entry.holder is None and entry.stored_at < oldest
+                if entry.on_disk is OnDisk.YES and entry.stored_at < oldest
             ]
         if expired:
-            log.info("%d messages were stored for too long, and are deleted", len(expired))
+            log.info("%d messages are too old, and are deleted", len(expired))
             self.end(expired)
+        return {entry.recipient for entry in expired}
 
     def _is_current(self, entry: Entry) -> bool:
         """Tell whether a message is in the index still. `_lock` is held."""
@@ -441,6 +462,10 @@ class Mailboxes:
             self._later(self._delete)
         elif left:
             self._delete()
+
+
+def _say_at_once(answer: Answer, error: ProtocolError | None) -> None:
+    answer(error)
 
 
 def _nobody(_user_id: str) -> None:

@@ -40,7 +40,11 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 @dataclass(frozen=True)
 class IndexRow:
-    """What is known of a stored message without reading what is in it; `stored_at` is Unix ms."""
+    """What is known of a stored message without reading what is in it.
+
+    Attributes:
+        stored_at: Unix ms; what its age counts from.
+    """
 
     seq: int
     recipient: str

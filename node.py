@@ -11,6 +11,7 @@ import directory
 import mailstore
 import socp
 from addresses import Address
+from answers import Speaker
 from carrier import Carrier
 from crypto.keys import PublicKey
 from crypto.signing import Signer
@@ -84,7 +85,7 @@ class Node:
         self._mesh: Mesh | None = None
         self._directory = Directory(database, self._later)
         self.table = RoutingTable(origin.id, self._directory.users())
-        self._mail = Mailboxes(database, settings.limits, self._later)
+        self._mail = Mailboxes(database, settings.limits, self._later, Speaker(self.host).say)
         self._mail.watch(self._mail_waits)
         self.carrier = Carrier(self.host, self._mail)
         self.forwarder = Forwarder(self.host, self.table, self._mail, self._mail_waits)

@@ -28,12 +28,13 @@ from tests.vectors import key
 from threads import Alarms, Deadline, Threads
 
 PATIENCE = 10.0
+TS = 1_700_000_000_000  # of messages, if no other is given
 ALICE, BOB, CAROL = (key(name).id for name in ("alice", "bob", "carol"))
 
 
-def make_mail(text: str = "x", *, recipient: str = ALICE, sender: str = BOB, sig: str = "") -> Mail:
+def make_mail(text: str = "x", *, recipient: str = ALICE, sender: str = BOB, sig: str = "", ts: int = TS) -> Mail:
     """Return a message whose ciphertext is a text; its signature, if none is given, is that text too."""
-    return Mail(recipient, sender, "key", text, sig or f"sig of {text}", 1_700_000_000_000)
+    return Mail(recipient, sender, "key", text, sig or f"sig of {text}", ts)
 
 
 def make_link() -> Any:
@@ -144,8 +145,12 @@ class MailTest(unittest.TestCase):
         self.database = Database(self.path, SCHEMAS, patience)
         self.database.start()
         self.addCleanup(self.close, self.database)
-        self.mail = Mailboxes(self.database, replace(self.limits, **limits), self.again.put)
+        self.mail = Mailboxes(self.database, replace(self.limits, **limits), self.again.put, self.say)
         self.mail.watch(self.ready.put)
+
+    def say(self, answer: Answer, error: ProtocolError | None) -> None:
+        """Give an answer that might need a signature, in whatever thread."""
+        answer(error)
 
     def close(self, database: Database) -> None:
         """End one; harmless when repeated."""

@@ -181,18 +181,30 @@ class CarrierTest(MailTest):
 
     def test_age(self) -> None:
         """Mail that has lain for seven days is deleted at the start, and when the hour is over."""
-        self.store(make_mail("a"))
+        self.store(make_mail("a", ts=socp.now_ms()))
         late = socp.now_ms() + 7 * DAY + 1
         with mock.patch("socp.now_ms", return_value=late):
             self.carrier.start()
             again = self.host.due.get(timeout=PATIENCE)
             self.assertEqual(self.rows(), [])
-            self.store(make_mail("b"))
+            self.store(make_mail("b", ts=late))
         with mock.patch("socp.now_ms", return_value=late + 7 * DAY + 1):
             again()
             self.host.due.get(timeout=PATIENCE)
             self.assertEqual(self.rows(), [])
         self.assertEqual(self.host.alarms.after.call_args.args[0], 3600)
+
+    def test_held_for_too_long(self) -> None:
+        """What its recipient never confirms holds up what is behind it no longer than it is kept."""
+        now = socp.now_ms()
+        self.store(*(make_mail(text, ts=now - DAY) for text in "abcd"), make_mail("e", ts=now))
+        frames = Frames()
+        self.carrier.begin(ALICE, frames.link)
+        self.assertEqual(frames.texts(4), [*"abcd"])
+        with mock.patch("socp.now_ms", return_value=now + 6 * DAY + 1):
+            self.carrier.start()
+            self.assertEqual(frames.texts(1), ["e"])
+        self.assertEqual(self.rows(), ["e"])
 
     def test_many_at_once(self) -> None:
         """Whatever order arrivals, ends and confirmations come in, every message is handed out, and none is left."""

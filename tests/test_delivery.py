@@ -18,7 +18,7 @@ from mesh import Mesh, Peer
 from origin import Origin, check_origin
 from routing import RoutingTable
 from settings import Settings
-from socp import INVALID_SIG, SERVER_BUSY, USER_NOT_FOUND, Envelope, ProtocolError
+from socp import BAD_KEY, INVALID_SIG, SERVER_BUSY, USER_NOT_FOUND, Envelope, ProtocolError
 from tests.vectors import key
 from users import Attachment, User
 
@@ -133,6 +133,7 @@ class MessagesTest(unittest.TestCase):
         self.table.attach(user("bob"), mock.create_autospec(Link, instance=True))
         self.place("carol", self.home.id)
         self.place("dave", key("server4").id)
+        self.heidis_pub = key("heidi").public.text
 
     def place(self, name: str, home: str, *, online: bool = True, ts: int = 1) -> None:
         """Have a user at another server."""
@@ -150,7 +151,7 @@ class MessagesTest(unittest.TestCase):
 
     def from_server(self, to: str, peer: Peer, **flags: bool) -> None:
         """Have a server send a message of heidi's, who is nowhere."""
-        payload = {"ciphertext": "AA", "sender_pub": "k", "content_sig": "s"}
+        payload = {"ciphertext": "AA", "sender_pub": self.heidis_pub, "content_sig": "s"}
         wire = socp.make_envelope(
             socp.SERVER_DELIVER, peer.id, OWN, 5, {**payload, "sender": key("heidi").id, "user_id": to, **flags}
         )
@@ -210,6 +211,28 @@ class MessagesTest(unittest.TestCase):
             with self.subTest(name=name, peer=peer.id, flags=flags):
                 self.from_server(key(name).id, peer, **flags)
                 self.assertEqual(self.outcome(), expected)
+
+    def test_wrong_key(self) -> None:
+        """What does not carry its sender's key is refused, as other errors are: its recipient could not confirm it."""
+        for self.heidis_pub in ("garbage", key("alice").public.text):
+            for store, forwarded, expected in ((False, False, "home"), (False, True, "home"), (True, False, "other")):
+                with self.subTest(pub=self.heidis_pub[:9], store=store, forwarded=forwarded):
+                    self.place("heidi", self.home.id)
+                    self.from_server(BOB, self.other, store=store, forwarded=forwarded)
+                    (call,) = self.sent(self.home if expected == "home" else self.other).call_args_list
+                    payload = decode_frame(call.args[0])["payload"]
+                    about = (payload["code"], payload["msg_ref"], payload["user_id"])
+                    self.assertEqual(about, (BAD_KEY, message_reference("s"), key("heidi").id))
+                    self.assertEqual(self.outcome(), f"{expected} BAD_KEY")
+
+    def test_key_that_is_known(self) -> None:
+        """The key of a sender who is known, which was proved before, is not read again for each message."""
+        sender = User(key("heidi").id, self.home.id, self.heidis_pub, {}, (), Attachment("n", 1, "s"), online=True)
+        self.table.advertise(sender)
+        with mock.patch("delivery.key_of") as read:
+            self.from_server(BOB, self.home)
+        self.assertEqual(self.outcome(), "delivered")
+        read.assert_not_called()
 
     def test_handed_over(self) -> None:
         """What a server hands over is stored, wherever the user is; but not what would go back to that server."""

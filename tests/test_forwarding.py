@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from typing import Any
 from unittest import mock
 
@@ -132,6 +133,46 @@ class ForwarderTest(ForwarderCase):
         self.assertEqual(frames.texts(1), ["a"])
         self.answer("a")
         self.assertEqual(self.rows(), [])
+
+    def test_refused_while_others_are_taken(self) -> None:
+        """Who was refused is tried again while the mail of others keeps the server busy, and no sooner for that."""
+        self.store(make_mail("a"), make_mail("0", recipient=CAROL))
+        frames = self.link()
+        self.assertEqual(frames.texts(2), ["a", "0"])
+        for number in range(3):
+            self.store(make_mail(f"{number + 1}", recipient=CAROL))  # waits when the one before is answered
+            if number == 0:
+                self.answer("a", ERROR)
+            self.answer(f"{number}")
+            self.assertEqual(frames.texts(1), [f"{number + 1}"])
+        self.host.go_off()
+        self.answer("3")
+        self.assertEqual(frames.texts(1), ["a"])
+        self.answer("a", ERROR)
+        self.host.due.get(timeout=PATIENCE)
+        waits = [call.args[0] for call in self.host.alarms.after.call_args_list]
+        for wait, expected in zip(waits, (1, 2), strict=True):
+            self.assertLessEqual(abs(wait - expected), expected * 0.21)
+
+    def test_bug(self) -> None:
+        """What a thread had in hand that died of a bug waits again, and is handed over later by another."""
+        for of, name in ((self.forwarder, "_await_answers"), (self.mail, "has_waiting"), (self.mail, "read")):
+            with self.subTest(name):
+                self.store(make_mail(name))
+                with mock.patch.object(of, name, side_effect=ZeroDivisionError), self.assertLogs("socp", "CRITICAL"):
+                    self.link()
+                    again = self.host.due.get(timeout=PATIENCE)
+                    self.assertEqual(self.returned.get(timeout=PATIENCE), ALICE)
+                    for thread in threading.enumerate():
+                        if thread.name == f"mail for {HOME}":
+                            thread.join(PATIENCE)
+                frames = Frames()
+                self.table.add_server(HOME, frames.link)
+                again()
+                self.assertEqual(frames.texts(1), [name])
+                self.assertTrue(self.answer(name))
+                self.assertEqual(self.rows(), [])
+                self.table.drop_server(HOME, frames.link)
 
     def test_longer_and_longer(self) -> None:
         """The more often a server takes nothing, the longer it is left alone, until it takes something."""

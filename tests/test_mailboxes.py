@@ -116,14 +116,28 @@ class StoreTest(MailTest):
         self.assertEqual(self.waiting(), ["x", "y"])
 
     def test_expired(self) -> None:
-        """What has been stored for seven days is deleted; what is younger, or in somebody's hands, is not."""
-        self.store(make_mail("old"), make_mail("lent", recipient=CAROL))
-        lent = self.mail.lend(CAROL, make_link(), 1, ())
-        self.mail.expire(socp.now_ms() + 7 * DAY - 60_000)
+        """What is seven days old is deleted, also while somebody holds it; what is younger is not."""
+        now, server = socp.now_ms(), make_link()
+        self.store(make_mail("old", ts=now), make_mail("lent", recipient=CAROL, ts=now))
+        lent = self.mail.lend(CAROL, server, 1, ())
+        self.assertEqual(self.mail.expire(now + 7 * DAY), set())
         self.assertEqual(len(self.rows()), 2)
-        self.mail.expire(socp.now_ms() + 7 * DAY + 1)
-        self.assertEqual(self.rows(), ["lent"])
+        self.assertEqual(self.mail.expire(now + 7 * DAY + 1), {ALICE, CAROL})
+        self.assertEqual(self.rows(), [])
+        self.mail.give_back(lent, server)
         self.mail.end(lent)
+        self.assertEqual(self.mail.recipients(), [])
+
+    def test_age(self) -> None:
+        """A message's age counts from when it was sent, also after a restart, and never from what is yet to come."""
+        now = socp.now_ms()
+        self.store(make_mail("handed over", ts=now - 6 * DAY), make_mail("ahead", ts=now + 99 * DAY))
+        self.open_again()
+        self.mail.expire(now + DAY)
+        self.assertEqual(self.rows(), ["handed over", "ahead"])
+        self.mail.expire(now + DAY + 1)
+        self.assertEqual(self.rows(), ["ahead"])
+        self.mail.expire(socp.now_ms() + 7 * DAY + 1)
         self.assertEqual(self.rows(), [])
 
     def test_damaged_rows(self) -> None:
@@ -221,9 +235,9 @@ class KeptTest(MailTest):
         self.link = make_link()
         self.mail.attach(ALICE, self.link)
 
-    def hand(self, text: str = "x", **fields: str) -> bool:
+    def hand(self, text: str = "x") -> bool:
         """Tell whether a message goes straight to alice's link."""
-        handed = self.mail.hand(make_mail(text, **fields), Told())
+        handed = self.mail.hand(make_mail(text), Told())
         self.assertTrue(handed is None or handed.link is self.link)
         return handed is not None
 
@@ -328,6 +342,25 @@ class KeptTest(MailTest):
         self.mail.detach(ALICE, self.link)
         self.assertEqual([told.next() for told in answers], ["stored", MAILBOX_FULL])
         self.assertEqual(self.mail.recipients(), [ALICE])
+
+    def test_many_of_one_sender(self) -> None:
+        """What was handed out is stored when the link ends, however much of one sender's it is; what is new is not."""
+        size = make_mail("0").size
+        for limits in ({"mailbox_of_one": 2}, {"mailbox_of_one_bytes": 2 * size}):
+            with self.subTest(limits=limits):
+                self.open_again(**limits)
+                self.mail.attach(ALICE, self.link)
+                answers = [Told() for _ in range(5)]
+                for number, told in enumerate(answers):
+                    self.mail.hand(make_mail(str(number)), told)
+                self.mail.detach(ALICE, self.link)
+                self.assertEqual([told.next() for told in answers], ["stored"] * 5)
+                for text in "01234":
+                    told = Told()
+                    self.mail.store(make_mail("n"), told)
+                    self.assertEqual(told.next(), "stored" if text == "4" else MAILBOX_FULL)
+                    self.mail.confirm(ALICE, make_mail(text).key)
+                self.mail.confirm(ALICE, make_mail("n").key)
 
     def test_confirmed_while_it_is_written(self) -> None:
         """What is confirmed before its commit is deleted after it, and nobody is told that it is stored."""

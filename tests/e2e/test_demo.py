@@ -106,6 +106,6 @@ class ChatTest(NetworkTest):
         self.assertIn(ann.wait(), (0, 1, 130, 143))
         ben.expect(r"\[Server\] connection lost")
         ben.end_input()
-        self.assertEqual(ben.wait(), 3)
+        self.assertEqual(ben.wait(), 0)
         self.assertFalse((copy / "data" / "chat-network.json").exists())
         self.assertEqual(running(str(copy)), 0)

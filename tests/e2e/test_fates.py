@@ -132,7 +132,7 @@ class FatesTest(NetworkTest):
         free(alice)
         fill(bob)
         self.tell(alice, "waits")
-        bob.expect(r"\[Note\] cannot write to .*; until it can be written to, messages wait at the servers$")
+        bob.expect(r"\[Note\] cannot write to .*; until it can be written to, messages wait$")
         free(bob)
         bob.expect("] waits$")  # alice's client sends it again
         alice.expect(r"\[DM to bob · .*\] delivered \(#2\)$")

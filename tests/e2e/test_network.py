@@ -151,6 +151,9 @@ class ThreeServersTest(NetworkTest):
         self.assertEqual(self.servers["server"].wait(10), 0)
         self.servers["server"].expect(r"\[Server\] Stopped")
         alice.expect(r"\[Server\] connection lost: the server says: shutting down")
+        alice.type(f"/tell {key('bob').id} hello")
+        alice.type("/list")
+        alice.expect(r"\[Error\] not connected to a server$")
         alice.end_input()
         self.assertEqual(alice.wait(), 3)
         # Well before the time after which a lost server's users are gone.

@@ -16,6 +16,8 @@ from tests.e2e.harness import PATIENCE, Network, Program
 from tests.e2e.proxy import FINE, Proxy, Weather
 
 _SERVERS_OF_A_CLIENT = 3
+# Not part of the protocol, but what a busy machine may take: a tenth of that is too little, and tells nothing.
+_MACHINE = {"TEST_TIMERS": "stop=5 request=10"}
 _FAILED_TO_START = 20  # times in a row: then it is not for the want of a server
 
 
@@ -56,7 +58,7 @@ class World:
         self.ledger = ledger
         self._say = say
         self._servers_of_a_client = servers_of_a_client
-        self.network = Network(shape.factor, key_of=key_of, environment=environment)
+        self.network = Network(shape.factor, key_of=key_of, environment={**_MACHINE, **(environment or {})})
         names = [*shape.introducer_names, *shape.server_names, *shape.client_names]
         self.parts = {name: Part(name) for name in names}
         self.proxies = {name: Proxy(record=False) for name in [*shape.introducer_names, *shape.server_names]}

@@ -86,13 +86,13 @@ class MailCase(ServersTest):
     def setUp(self) -> None:
         """Attach dave, and have erin been here."""
         super().setUp()
-        self.dave = self.attached("dave")
         erin = self.attached("erin")
         erin.leave()
         network = self.network
         assert network is not None
         self.disk = Disk(network.directory / "server")
         self.disk.wait_empty()
+        self.dave = self.attached("dave")  # last: what erin has confirmed of another test is no news to it
 
     def tell(self, text: str) -> str:
         """Have dave write to erin, and hear that it is stored."""

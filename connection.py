@@ -345,7 +345,7 @@ class Connection:
             link.send(self.frame(socp.HEARTBEAT, server_id, {}))  # never waits: the reader's thread is here
 
     def leave(self) -> None:
-        """Connect to no server again, and let nobody wait for one; the link that is up stays for now."""
+        """Connect to no server again, and let nobody wait for one; a link that is up stays."""
         with self._changed:
             self._leaving.set()
             self._changed.notify_all()

@@ -28,7 +28,7 @@ _BATCH_MOST = 500
 # What the values of a write can be the reason of, and not the disk.
 _WRONG = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
 
-Write = Callable[[sqlite3.Connection], None]
+Write = Callable[[sqlite3.Connection], object]
 Done = Callable[["DatabaseError | None"], None]
 
 
@@ -139,6 +139,10 @@ class Database:
         if not room:
             done(DatabaseError(f"cannot write to {self.path}: it is closed, or too much waits to be written"))
 
+    def write_soon(self, statement: str, *values: object) -> None:
+        """Have one statement executed; that it could not be is logged, for what harms nobody if it is lost."""
+        self.write(lambda connection: connection.execute(statement, values), _log_failure)
+
     def commit(self, write: Write) -> None:
         """Write something, and wait until it is committed.
 
@@ -224,6 +228,11 @@ class Database:
         if connection is not None:
             connection.close()
         return new
+
+
+def _log_failure(error: DatabaseError | None) -> None:
+    if error is not None:
+        log.warning("%s", error)
 
 
 def _transact(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:

@@ -7,8 +7,6 @@ recorded it, would be shown again to somebody who has started the client anew.
 from __future__ import annotations
 
 import enum
-import logging
-import sqlite3
 import threading
 from collections import OrderedDict
 
@@ -16,8 +14,6 @@ import socp
 from database import Database, DatabaseError
 from errors import NotRemembered
 from settings import Limits
-
-log = logging.getLogger("socp.memory")
 
 SCHEMA = """
 CREATE TABLE shown (msg_ref TEXT PRIMARY KEY, begun INTEGER NOT NULL, done INTEGER NOT NULL) WITHOUT ROWID;
@@ -93,7 +89,7 @@ class Shown:
         # A row that is there already is of a write that seemed to have failed.
         statement = f"INSERT INTO {self._table} VALUES (?, ?, 0) ON CONFLICT (msg_ref) DO NOTHING"  # noqa: S608 - ours
         now = socp.now_ms()
-        self._database.commit(lambda connection: _execute(connection, statement, (msg_ref, now)))
+        self._database.commit(lambda connection: connection.execute(statement, (msg_ref, now)))
         self._note(msg_ref, Showing.BEGUN)
 
     def done(self, msg_ref: str) -> None:
@@ -109,9 +105,7 @@ class Shown:
         self._write("DELETE FROM {table} WHERE msg_ref = ?", msg_ref)
 
     def _write(self, statement: str, *values: object) -> None:
-        """Write, soon, what harms nobody if it is lost."""
-        ours = statement.format(table=self._table)
-        self._database.write(lambda connection: _execute(connection, ours, values), _log_failure)
+        self._database.write_soon(statement.format(table=self._table), *values)
 
     def _note(self, msg_ref: str, showing: Showing) -> None:
         forgotten = ""
@@ -147,10 +141,7 @@ class Concluded:
 
     def forget_old(self) -> None:
         """Let go on the disk of what is too old; see Shown.forget_old."""
-        oldest = socp.now_ms() - self._age
-        self._database.write(
-            lambda connection: _execute(connection, "DELETE FROM concluded WHERE at < ?", (oldest,)), _log_failure
-        )
+        self._database.write_soon("DELETE FROM concluded WHERE at < ?", socp.now_ms() - self._age)
 
     def get(self, sender: str, file_id: str) -> tuple[str, str] | None:
         """Return the final status of a transfer and the SHA-256 of its file, in hex; None if it has not ended here."""
@@ -166,19 +157,10 @@ class Concluded:
         row = (sender, file_id, status, sha256, socp.now_ms())
         statement = "INSERT OR REPLACE INTO concluded VALUES (?, ?, ?, ?, ?)"
         try:
-            self._database.commit(lambda connection: _execute(connection, statement, row))
+            self._database.commit(lambda connection: connection.execute(statement, row))
         except DatabaseError as error:
             raise NotRemembered(str(error)) from error
         with self._lock:
             self._known[(sender, file_id)] = (status, sha256)
             if len(self._known) > self._most:
                 self._known.popitem(last=False)
-
-
-def _execute(connection: sqlite3.Connection, statement: str, values: tuple[object, ...]) -> None:
-    connection.execute(statement, values)
-
-
-def _log_failure(error: DatabaseError | None) -> None:
-    if error is not None:
-        log.warning("%s", error)

@@ -356,7 +356,7 @@ class Outbox:
             self._deleting = True
             doomed = [(msg_ref,) for msg_ref in self._done]
         self._database.write(
-            lambda connection: _execute_many(connection, "DELETE FROM outbox WHERE msg_ref = ?", doomed),
+            lambda connection: connection.executemany("DELETE FROM outbox WHERE msg_ref = ?", doomed),
             partial(self._deleted, doomed),
         )
 
@@ -410,12 +410,7 @@ class Outbox:
             pending.wait = self._timers.resend_most
             pending.due = time.monotonic() + pending.wait
         # If this is lost, it is only found out again.
-        self._database.write(
-            lambda connection: _execute_many(
-                connection, "UPDATE outbox SET stored = 1 WHERE msg_ref = ?", [(msg_ref,)]
-            ),
-            _log_failure,
-        )
+        self._database.write_soon("UPDATE outbox SET stored = 1 WHERE msg_ref = ?", msg_ref)
         self._emit(Stored(msg_ref, pending.to, pending.number), _nothing)
         self._settled()
 
@@ -447,14 +442,5 @@ def _read_sealed(connection: sqlite3.Connection, msg_ref: str) -> tuple[str, str
     return row[0], row[1]
 
 
-def _execute_many(connection: sqlite3.Connection, statement: str, values: list[tuple[str]]) -> None:
-    connection.executemany(statement, values)
-
-
 def _nothing() -> None:
     """Do nothing."""
-
-
-def _log_failure(error: DatabaseError | None) -> None:
-    if error is not None:
-        log.warning("%s", error)

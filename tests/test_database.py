@@ -100,6 +100,16 @@ class DatabaseTest(unittest.TestCase):
             blocker.execute("BEGIN EXCLUSIVE")
             yield
 
+    def test_soon(self) -> None:
+        """One statement is executed when its turn comes; that it could not be is logged, and nothing else is."""
+        self.database.start()
+        self.database.write_soon("INSERT INTO things VALUES (?, ?)", 7, "")
+        self.database.commit(lambda _: None)
+        self.assertEqual(self.rows(), [(7,)])
+        self.database.close(Deadline(PATIENCE))
+        with self.assertLogs("socp.database", "WARNING"):
+            self.database.write_soon("INSERT INTO things VALUES (?, ?)", 8, "")
+
     def test_committed_when_told(self) -> None:
         """Whoever is told that a write is committed finds it there by another connection."""
         self.database.start()

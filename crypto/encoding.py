@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 import json
 from collections.abc import Mapping
 
+# Made once: json.dumps would make one for each object.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 # What the last character may be, by length modulo 4, so that the bits it does not use are zero. A second
 # spelling of a signature would pass a check that looks for repeats by the text alone.
 _LAST = {0: frozenset(_ALPHABET), 2: frozenset(_ALPHABET[::16]), 3: frozenset(_ALPHABET[::4])}
+
+
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_FROM_URL = bytes.maketrans(b"-_", b"+/")
 
 
 class EncodingError(ValueError):
@@ -38,14 +43,19 @@ def decode_base64url(text: str) -> bytes:
     if not is_base64url(text):
         raise EncodingError("not base64url in its one spelling")
     try:
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return binascii.a2b_base64(text.encode("ascii").translate(_FROM_URL) + b"=" * (-len(text) % 4))
     except binascii.Error as error:
         raise EncodingError("not base64url") from error
 
 
 def encode_base64url(data: bytes) -> str:
     """Encode bytes as base64url without padding."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return encode_base64url_bytes(data).decode("ascii")
+
+
+def encode_base64url_bytes(data: bytes) -> bytes:
+    """Encode bytes as base64url without padding, to be sent as it is."""
+    return binascii.b2a_base64(data, newline=False).rstrip(b"=").translate(_TO_URL)
 
 
 def canonical(value: Mapping[str, object]) -> bytes:
@@ -54,7 +64,7 @@ def canonical(value: Mapping[str, object]) -> bytes:
     Raises:
         ValueError: the object holds NaN or Infinity, which no frame can carry.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return _ENCODER.encode(value).encode("ascii")
 
 
 def digest(value: Mapping[str, object]) -> bytes:

@@ -15,7 +15,7 @@ import secrets
 import shlex
 import stat
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -23,9 +23,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from crypto.encoding import EncodingError, decode_base64url, encode_base64url
+from crypto.moduli import MODULUS_BITS, fault
 
-MODULUS_BITS = 4096
 PUBLIC_EXPONENT = 65537
+# The one encoding of such a key is always as long: a stranger's bytes of another length reach no parser.
+_TEXT_LENGTH = 734
 # A parsed key takes about 8 kB: this is 32 MiB at most, and covers every user of a busy server.
 PARSED_KEYS_KEPT = 4096
 # A PKCS#8 PEM of an RSA-4096 key is 3.3 kB; anything much larger is not one.
@@ -44,7 +46,7 @@ class KeyProblem(Exception):
 
 
 class BadKey(KeyProblem):
-    """Raised for a public key that is not the one DER encoding of an RSA-4096 key with exponent 65537."""
+    """Raised for a key that is not RSA-4096 with exponent 65537 and a modulus without a fault, in its one encoding."""
 
 
 class KeyFileError(KeyProblem):
@@ -56,11 +58,20 @@ class WrongPassword(KeyFileError):
 
 
 class PublicKey:
-    """A public key that has passed section 4: its DER, its text on the wire, and its identifier."""
+    """A public key that has passed section 4: its DER, its text on the wire, and its identifier.
+
+    Raises:
+        BadKey: it does not pass; see crypto.moduli.
+    """
 
     __slots__ = ("der", "id", "rsa", "text")
 
     def __init__(self, key: rsa.RSAPublicKey) -> None:
+        numbers = key.public_numbers()
+        if numbers.e != PUBLIC_EXPONENT:
+            raise BadKey(f"not an RSA key of {MODULUS_BITS} bits with exponent {PUBLIC_EXPONENT}: of another exponent")
+        if wrong := fault(numbers.n):
+            raise BadKey(f"not an RSA key of {MODULUS_BITS} bits with exponent {PUBLIC_EXPONENT}: {wrong}")
         self.rsa = key
         self.der: bytes = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         self.text: str = encode_base64url(self.der)
@@ -81,8 +92,11 @@ def read_public_key(text: str) -> PublicKey:
     """Parse a public key from its text on the wire, base64url(DER); what has been parsed is kept.
 
     Raises:
-        BadKey: anything but the one DER encoding of an RSA key of 4,096 bits with exponent 65537.
+        BadKey: anything but the one DER encoding of an RSA key of 4,096 bits with exponent 65537, or a modulus with a
+            fault (crypto.moduli).
     """
+    if len(text) != _TEXT_LENGTH:
+        raise BadKey(f"not a public key in DER: it has {len(text):,} characters, not {_TEXT_LENGTH}")
     try:
         der = decode_base64url(text)
         key = serialization.load_der_public_key(der)
@@ -90,9 +104,6 @@ def read_public_key(text: str) -> PublicKey:
         raise BadKey("not a public key in DER") from error
     if not isinstance(key, rsa.RSAPublicKey):
         raise BadKey("not an RSA key")
-    numbers = key.public_numbers()
-    if numbers.n.bit_length() != MODULUS_BITS or numbers.n % 2 == 0 or numbers.e != PUBLIC_EXPONENT:
-        raise BadKey("not an RSA key of 4096 bits with exponent 65537")
     public = PublicKey(key)
     if public.der != der:
         raise BadKey("not the one DER encoding of the key")
@@ -105,8 +116,6 @@ class KeyPair:
     __slots__ = ("private", "public")
 
     def __init__(self, private: rsa.RSAPrivateKey) -> None:
-        if private.key_size != MODULUS_BITS or private.public_key().public_numbers().e != PUBLIC_EXPONENT:
-            raise BadKey("not an RSA key of 4096 bits with exponent 65537")
         self.private = private
         self.public = PublicKey(private.public_key())
 
@@ -130,6 +139,8 @@ class KeyPair:
         """
         secret = _password_bytes(password)
         encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in pem
+        if not encrypted and b"-----BEGIN PRIVATE KEY-----" not in pem:
+            raise KeyFileError("not a private key in PKCS#8 PEM")
         if encrypted and not secret:
             raise WrongPassword("the key is protected by a password, and none was given")
         if secret and not encrypted:
@@ -162,7 +173,10 @@ class KeyPair:
 
 
 def _password_bytes(password: str) -> bytes | None:
-    """Return a password as bytes; None for none."""
+    """Return a password as bytes, as it was typed; None for none.
+
+    Two spellings of an accent (NFC and NFD) are two passwords: to make them one now would lock out whoever has a key.
+    """
     try:
         secret = password.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -178,7 +192,7 @@ def read_key_file(path: Path, password: str = "") -> KeyPair:
     Raises:
         FileNotFoundError: there is no such file.
         WrongPassword: see KeyPair.from_pem.
-        KeyFileError: a symbolic link, not a regular file, readable by others, unreadable, or not a key.
+        KeyFileError: a symbolic link, not a regular file, another user's, readable by others, unreadable, or not a key.
     """
     quoted = shlex.quote(str(path))
     try:
@@ -197,8 +211,12 @@ def read_key_file(path: Path, password: str = "") -> KeyPair:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise KeyFileError(f"{path} is not a regular file; move it away: mv -- {quoted} {quoted}.old")
+        if status.st_uid != os.geteuid():
+            raise KeyFileError(f"{path} belongs to another user, who may know the key; if not: chown $(id -u) {quoted}")
         if status.st_mode & 0o077:
             raise KeyFileError(f"{path} can be read or written by others; mend it with: chmod 600 {quoted}")
+        if not 0 < status.st_size <= _KEY_FILE_MOST:
+            raise KeyFileError(f"{path}: not a private key in PKCS#8 PEM: it has {status.st_size:,} bytes")
         pem = os.read(descriptor, _KEY_FILE_MOST)
     except OSError as error:
         raise KeyFileError(f"cannot read {path}: {error.strerror}") from error
@@ -212,14 +230,49 @@ def read_key_file(path: Path, password: str = "") -> KeyPair:
         raise KeyFileError(f"{path}: {error}") from error
 
 
+def _check_directory(directory: Path) -> None:
+    """See that nobody else can take a key out of its directory, and so have a new identity made in its place."""
+    status = directory.stat()
+    if status.st_uid not in (0, os.geteuid()):
+        raise KeyFileError(f"{directory} belongs to another user, and is no place for a key; choose another")
+    # In a directory with the sticky bit, as /tmp has, nobody can rename or remove what is another's.
+    if status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX:
+        quoted = shlex.quote(str(directory))
+        raise KeyFileError(f"{directory} can be written by others, who could remove the key; chmod go-w {quoted}")
+
+
 def write_key_file(path: Path, pair: KeyPair, password: str = "") -> None:
     """Write a private key to a new file of mode 0600, whole or not at all.
-
-    The file is created with its mode, never changed to it: there is no moment at which others could open it.
 
     Raises:
         WrongPassword: nothing can be encrypted with that.
         KeyFileError: the file exists already, or cannot be written.
+    """
+    with _draft(path, pair, password) as draft:
+        os.link(draft, path)
+
+
+@contextlib.contextmanager
+def replacing_key_file(path: Path, pair: KeyPair, password: str = "") -> Iterator[None]:
+    """Put a private key in the place of the file that is there, once what is done inside has worked out.
+
+    All that can fail of it is done before that, but for the change of a name.
+
+    Raises:
+        WrongPassword: nothing can be encrypted with that.
+        KeyFileError: the file cannot be written.
+    """
+    with _draft(path, pair, password) as draft:
+        yield
+        os.replace(draft, path)
+        _flush_directory(path.parent)
+
+
+@contextlib.contextmanager
+def _draft(path: Path, pair: KeyPair, password: str) -> Iterator[Path]:
+    """Write a private key to a file of mode 0600 beside `path`, which is gone at the end.
+
+    The file is created with its mode, never changed to it: there is no moment at which others could open it.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     pem = pair.to_pem(password)
@@ -230,12 +283,34 @@ def write_key_file(path: Path, pair: KeyPair, password: str = "") -> None:
                 file.write(pem)
                 file.flush()
                 os.fsync(descriptor)
-            os.link(draft, path)
+            yield draft
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(draft)
     except OSError as error:
         raise KeyFileError(f"cannot write {path}: {error.strerror}") from error
+
+
+def remove_drafts(path: Path) -> None:
+    """Remove what a program that was killed while it wrote a key has left beside it.
+
+    Raises:
+        KeyFileError: it cannot be removed.
+    """
+    try:
+        for draft in path.parent.glob(f".{path.name}.*"):
+            draft.unlink()
+    except OSError as error:
+        raise KeyFileError(f"cannot remove a draft of {path}: {error.strerror}") from error
+
+
+def _flush_directory(directory: Path) -> None:
+    """Have a change of names survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def open_key_file(
@@ -256,6 +331,7 @@ def open_key_file(
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise KeyFileError(f"cannot make the directory {path.parent}: {error.strerror}") from error
+    _check_directory(path.parent)
     known = os.path.lexists(path)
     secret = password if isinstance(password, str) else password(not known)
     if known:

@@ -6,7 +6,15 @@ import json
 import string
 import unittest
 
-from crypto.encoding import EncodingError, canonical, decode_base64url, digest, encode_base64url, is_base64url
+from crypto.encoding import (
+    EncodingError,
+    canonical,
+    decode_base64url,
+    digest,
+    encode_base64url,
+    encode_base64url_bytes,
+    is_base64url,
+)
 from tests.vectors import cases
 
 
@@ -25,6 +33,12 @@ class Base64UrlTest(unittest.TestCase):
                     self.assertTrue(is_base64url(case["text"]))
                     self.assertEqual(decode_base64url(case["text"]).hex(), case["hex"])
                     self.assertEqual(encode_base64url(bytes.fromhex(case["hex"])), case["text"])
+
+    def test_bytes(self) -> None:
+        """Text to be sent as it is, is the same text."""
+        for data in (b"", b"\xfb", b"\xfb\xff", b"\xfb\xff\xfe", bytes(range(256))):
+            self.assertEqual(encode_base64url_bytes(data).decode(), encode_base64url(data))
+            self.assertEqual(decode_base64url(encode_base64url(data)), data)
 
     def test_one_spelling(self) -> None:
         """Of all texts of two characters, exactly one decodes to each byte, and it is the one that is encoded."""

@@ -6,6 +6,7 @@ import os
 import stat
 import tempfile
 import threading
+import traceback
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -23,19 +24,29 @@ from crypto.keys import (
     open_key_file,
     read_key_file,
     read_public_key,
+    remove_drafts,
+    replacing_key_file,
     write_key_file,
 )
-from tests.vectors import cases, key, load
+from tests.badkeys import bad_keys, power, text_of
+from tests.secrets import private_forms
+from tests.vectors import key, load
 
 
 class PublicKeyTest(unittest.TestCase):
     """Which public keys are taken."""
 
     def test_bad_keys(self) -> None:
-        """Each key of the vectors that section 4 forbids is refused as a bad key."""
-        for case in cases("bad_keys", 10):
-            with self.subTest(case["why"]), self.assertRaises(BadKey):
-                read_public_key(case["pubkey"])
+        """Each key that section 4 forbids is refused as a bad key: those of the vectors, and many more."""
+        self.assertGreater(len(bad_keys()), 50)
+        for why, text in bad_keys().items():
+            with self.subTest(why), self.assertRaises(BadKey):
+                read_public_key(text)
+
+    def test_same_key_otherwise(self) -> None:
+        """What is refused for its encoding alone is a good key but for that."""
+        numbers = key("mallory").public.rsa.public_numbers()
+        self.assertEqual(text_of(numbers.n, numbers.e), key("mallory").public.text)
 
     def test_identifiers(self) -> None:
         """Each key of the vectors has the identifier that stands beside it, and its one spelling."""
@@ -66,8 +77,47 @@ class PairTest(unittest.TestCase):
 
     def test_wrong_sizes(self) -> None:
         """A private key of another size or exponent is no identity."""
-        with self.assertRaises(BadKey):
-            KeyPair(rsa.generate_private_key(65537, 2048))
+        private = rsa.generate_private_key(65537, 2048)
+        self.assertRaisesRegex(BadKey, "its modulus has 2048 bits, not 4096", KeyPair, private)
+        encoding, form, unlocked = serialization.Encoding.PEM, serialization.PrivateFormat, serialization.NoEncryption()
+        for written, error in (
+            (form.PKCS8, "2048 bits"),
+            (form.TraditionalOpenSSL, "PKCS#8"),
+            (form.OpenSSH, "PKCS#8"),
+        ):
+            with self.subTest(written):
+                pem = private.private_bytes(encoding, written, unlocked)
+                self.assertRaisesRegex(KeyFileError, error, KeyPair.from_pem, pem)
+
+    def test_bad_numbers(self) -> None:
+        """A private key whose public half would be refused is refused itself."""
+        for modulus, exponent in ((power(3), 65537), (key("alice").public.rsa.public_numbers().n, 17)):
+            private = mock.create_autospec(rsa.RSAPrivateKey)
+            private.public_key.return_value = rsa.RSAPublicNumbers(exponent, modulus).public_key()
+            self.assertRaises(BadKey, KeyPair, private)
+
+    def test_nothing_is_told(self) -> None:
+        """Neither a key that is printed nor what is raised about one holds anything of a private key or a password."""
+        pair = key("alice")
+        told = [repr(pair), str(pair), repr(pair.public), repr(pair.private)]
+        locked = pair.to_pem("correct-horse")
+        for pem, password in (
+            (locked, "wrong-battery"),
+            (locked, ""),
+            (pair.to_pem()[:900], ""),
+            (pair.to_pem(), "x9y8"),
+        ):
+            with self.assertRaises(KeyFileError) as caught:
+                KeyPair.from_pem(pem, password)
+            told += traceback.format_exception(caught.exception)
+        text = "".join(told)
+        for secret in (*private_forms(pair), b"correct-horse", b"wrong-battery", b"x9y8"):
+            self.assertNotIn(secret.decode("ascii"), text)
+
+    def test_passwords_as_typed(self) -> None:
+        """Two spellings of an accent are two passwords."""
+        composed, decomposed = "caf\u00e9", "cafe\u0301"
+        self.assertRaises(WrongPassword, KeyPair.from_pem, key("alice").to_pem(composed), decomposed)
 
     def test_passwords(self) -> None:
         """A password is needed if and only if there is one, and what is wrong is said to be the password."""
@@ -161,6 +211,44 @@ class KeyFileTest(unittest.TestCase):
         self.path.chmod(0o600)
         self.assertEqual(read_key_file(self.path).id, key("alice").id)
 
+    def test_of_another_user(self) -> None:
+        """A key that another user owns is refused, whoever can read it."""
+        self.make()
+        if os.geteuid() == 0:
+            os.chown(self.path, 12_345, -1)
+            self.assertRaisesRegex(KeyFileError, "key.pem belongs to another user", open_key_file, self.path)
+        else:
+            with mock.patch("os.geteuid", return_value=12_345):
+                self.assertRaisesRegex(KeyFileError, "key.pem belongs to another user", read_key_file, self.path)
+
+    def test_directory(self) -> None:
+        """A key is neither read nor made where others could remove it, unless they are kept from it as in /tmp."""
+        directory = self.path.parent
+        directory.mkdir(mode=0o700)
+        for made in (False, True):
+            for mode in (0o770, 0o702):
+                with self.subTest(mode=oct(mode), made=made):
+                    directory.chmod(mode)
+                    with self.assertRaisesRegex(KeyFileError, f"chmod go-w {directory}"):
+                        self.make()
+                    self.assertEqual(self.path.exists(), made)
+            directory.chmod(0o1777)
+            self.make()
+        with mock.patch("os.geteuid", return_value=12_345):
+            status = os.stat_result((*directory.stat()[:4], 54_321, *directory.stat()[5:]))
+            with mock.patch.object(Path, "stat", return_value=status):
+                self.assertRaisesRegex(KeyFileError, "new belongs to another user", open_key_file, self.path)
+
+    def test_sizes(self) -> None:
+        """An empty file, a huge one and a device are no keys, and are not read."""
+        self.path.parent.mkdir(mode=0o700)
+        for size in (0, 65_537, 1 << 40):
+            self.path.touch(mode=0o600)
+            os.truncate(self.path, size)
+            with self.subTest(size=size), self.assertRaisesRegex(KeyFileError, f"PEM: it has {size:,} bytes"):
+                read_key_file(self.path)
+        self.assertRaisesRegex(KeyFileError, "not a regular file", read_key_file, Path("/dev/zero"))
+
     def test_symbolic_link(self) -> None:
         """A symbolic link is refused, and so is one that leads nowhere, rather than written through."""
         self.make()
@@ -196,6 +284,36 @@ class KeyFileTest(unittest.TestCase):
             write_key_file(self.path, key("bob"))
         self.assertEqual(self.path.read_bytes(), before)
         self.assertEqual(len(list(self.path.parent.iterdir())), 1)
+
+    def test_replaced(self) -> None:
+        """A key takes another's place once all beside it has worked out; whatever fails leaves the old one alone."""
+        self.make("old")
+        with replacing_key_file(self.path, key("alice"), "new"):
+            before = self.path.read_bytes()
+            [draft] = self.path.parent.glob(".key.pem.*")
+            self.assertEqual(stat.S_IMODE(draft.stat().st_mode), 0o600)
+        self.assertNotEqual(self.path.read_bytes(), before)
+        self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
+        after = self.path.read_bytes()
+        for error in (KeyboardInterrupt, ValueError):
+            with self.assertRaises(error), replacing_key_file(self.path, key("bob")):
+                raise error
+        with (
+            mock.patch("crypto.keys.os.fsync", side_effect=OSError(28, "No space left on device")),
+            self.assertRaisesRegex(KeyFileError, "No space left"),
+            replacing_key_file(self.path, key("bob")),
+        ):
+            self.fail("it goes on without a draft")
+        self.assertEqual([entry.name for entry in self.path.parent.iterdir()], ["key.pem"])
+        self.assertEqual(self.path.read_bytes(), after)
+
+    def test_drafts(self) -> None:
+        """What a kill has left of a key is removed, and nothing else is."""
+        self.path.parent.mkdir()
+        for name in ("key.pem", ".key.pem.0123", ".key.pem.4567", ".other.pem.89"):
+            (self.path.parent / name).touch()
+        remove_drafts(self.path)
+        self.assertEqual({entry.name for entry in self.path.parent.iterdir()}, {"key.pem", ".other.pem.89"})
 
     def test_missing_and_misplaced(self) -> None:
         """A missing file is told from one that cannot be read, and a directory that cannot be made is named."""

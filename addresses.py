@@ -10,6 +10,7 @@ from dataclasses import dataclass
 # What resolvers read as a number, and so as an address: 127.1 and 0x0 are addresses to them.
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*", re.ASCII)
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)
+_IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _SCOPED = re.compile(r"([0-9A-Fa-f:.]+)%[A-Za-z0-9._-]{1,32}", re.ASCII)  # fe80::1%eth0
 
 
@@ -41,8 +42,21 @@ def is_wildcard(host: str) -> bool:
         address = ipaddress.ip_address(_without_scope(host))
     except ValueError:
         return host in ("*", "0")
+    return _unmapped(address).is_unspecified
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an IP address is one of this machine's own, which no network lies before."""
+    try:
+        return _unmapped(ipaddress.ip_address(_without_scope(host))).is_loopback
+    except ValueError:
+        return False
+
+
+def _unmapped(address: _IPAddress) -> _IPAddress:
+    """Return the IPv4 address that an IPv6 one stands for, or else the same."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_unspecified
+    return mapped or address
 
 
 def _without_scope(host: str) -> str:
@@ -93,6 +107,22 @@ def read_address(text: str, host: str | None = None, *, any_port: bool = False) 
     if not (0 if any_port else 1) <= port <= 65535:
         raise AddressError(f"{port} is not a port: use {0 if any_port else 1} to 65535")
     return Address(name, port)
+
+
+def source_of(host: str) -> str:
+    """Return what limits count a peer's IP address by (section 14): IPv4 as it is, IPv6 by the /64 of one customer.
+
+    An IPv4 address that came through an IPv6 socket is the IPv4 address, and ::1 stands for itself.
+    """
+    try:
+        address = ipaddress.ip_address(_without_scope(host))
+    except ValueError:
+        return host  # no address at all, as of a socket that is not TCP
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address) if address.is_loopback else str(ipaddress.ip_network((int(address), 64), strict=False))
 
 
 def listen(address: Address) -> socket.socket:

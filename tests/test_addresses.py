@@ -6,7 +6,8 @@ import contextlib
 import socket
 import unittest
 
-from addresses import Address, AddressError, is_host, is_wildcard, listen, read_address
+from addresses import Address, AddressError, is_host, is_loopback, is_wildcard, listen, read_address, source_of
+from tests.sockets import EVERYWHERE
 
 
 class AddressTest(unittest.TestCase):
@@ -45,10 +46,17 @@ class AddressTest(unittest.TestCase):
 
     def test_wildcards(self) -> None:
         """Every spelling of "all addresses" is recognised, and nothing else."""
-        for host in ("0.0.0.0", "::", "0:0::0", "0", "*", "", "::%lo", "::ffff:0.0.0.0"):
+        for host in (EVERYWHERE, "::", "0:0::0", "0", "*", "", "::%lo", f"::ffff:{EVERYWHERE}"):
             self.assertTrue(is_wildcard(host), host)
         for host in ("127.0.0.1", "::1", "0.example.org"):
             self.assertFalse(is_wildcard(host), host)
+
+    def test_loopback(self) -> None:
+        """Addresses of this machine itself are told from all others, and from names."""
+        for host in ("127.0.0.1", "127.255.0.9", "::1", "::1%lo", "::ffff:127.0.0.1"):
+            self.assertTrue(is_loopback(host), host)
+        for host in (EVERYWHERE, "::", "128.0.0.1", "::ffff:10.0.0.1", "fe80::1%eth0", "localhost", "127.1", ""):
+            self.assertFalse(is_loopback(host), host)
 
     def test_hosts(self) -> None:
         """Names are those that resolvers take for names."""
@@ -58,6 +66,25 @@ class AddressTest(unittest.TestCase):
             self.assertFalse(is_host(host), host)
         for host in ("", ".", "x" * 64, "a.", "1.2.3", "0x7f.1", "0x0", "a.0X1f"):
             self.assertEqual(is_host(host), host == "a.", host)
+
+
+class SourceTest(unittest.TestCase):
+    """What limits count an address by."""
+
+    def test_sources(self) -> None:
+        """IPv4 counts as it is, also where it came through IPv6; IPv6 by its /64 network, but for ::1."""
+        for host, source in (
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("2001:db8:1:2::7", "2001:db8:1:2::/64"),
+            ("fe80::1%eth0", "fe80::/64"),
+            ("::1", "::1"),
+            ("::ffff:127.0.0.1", "127.0.0.1"),
+            ("", ""),
+        ):
+            with self.subTest(host):
+                self.assertEqual(source_of(host), source)
 
 
 class ListenTest(unittest.TestCase):

@@ -7,8 +7,11 @@ import threading
 import unittest
 
 from addresses import Address
+from channels import accept_transport, connect_transport
+from settings import TlsPolicy
 from tests.sockets import tcp_pair
-from transport import READ_BYTES, PlainTransport, accept_transport, connect_transport
+from tests.tls import context_of
+from transport import READ_BYTES, PlainTransport
 
 PATIENCE = 10.0
 
@@ -20,7 +23,7 @@ class PlainTransportTest(unittest.TestCase):
         """Connect two ends."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.address = Address("127.0.0.1", listener.getsockname()[1])
-            self.ours = connect_transport(self.address, PATIENCE)
+            self.ours = connect_transport(self.address, PATIENCE, TlsPolicy())
             self.theirs, _ = listener.accept()
         self.addCleanup(self.theirs.close)
         self.addCleanup(self.ours.close)
@@ -43,14 +46,9 @@ class PlainTransportTest(unittest.TestCase):
     def test_sends_without_waiting(self) -> None:
         """A send that must not wait takes what there is room for, and then nothing."""
         block = b"x" * 1024 * 1024
-        taken = 0
-        for _ in range(100):
-            sent = self.ours.send_now(block)
-            taken += sent
-            if sent < len(block):
-                break
-        self.assertEqual(self.ours.send_now(block), 0)
-        self.assertGreater(taken, 0)
+        taken = [self.ours.send_now(block) for _ in range(100)]
+        self.assertGreater(taken[0], 0)
+        self.assertEqual(taken[-1], 0)  # the system may move some of it to the peer's side before that
 
     def test_waking(self) -> None:
         """A blocked reader is woken by closing one direction, which leaves the other, or both."""
@@ -74,7 +72,7 @@ class PlainTransportTest(unittest.TestCase):
         self.addCleanup(other.close)
         plain = PlainTransport(end)
         other.sendall(b"\x00rest")
-        self.assertIs(accept_transport(plain), plain)
+        self.assertIs(accept_transport(plain, context_of("server"), TlsPolicy()), plain)
         self.assertEqual(plain.receive(), b"\x00rest")
         plain.close()
 
@@ -91,4 +89,4 @@ class PlainTransportTest(unittest.TestCase):
         """A port where nobody listens is an OSError."""
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        self.assertRaises(OSError, connect_transport, Address("127.0.0.1", port), PATIENCE)
+        self.assertRaises(OSError, connect_transport, Address("127.0.0.1", port), PATIENCE, TlsPolicy())

@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import socp
 from host import Host
+from link import Link
 from mail import Mail
 from mesh import Peer
 from origin import Origin
@@ -43,31 +44,42 @@ class Answer:
         self._table = table
         self._user_id = user_id
         self._msg_ref = msg_ref
-        self._stored: bytes | None = None
+        self._frames_of_stored: Callable[[Link], bytes] | None = None  # most answers are never given
+        self._signed = False  # whether that has made the frame that takes a signature
 
     def prepare(self) -> None:
         """Make the frame that says "stored" now, by an RSA operation that whoever waits for the commit is spared."""
-        if self._stored is None:
-            payload = {"msg_ref": self._msg_ref, "status": "stored"}
-            self._stored = self._origin.frame(socp.ACK, self.to, self._named(payload))
+        link = self._link()
+        if link is not None and not self.prepared:
+            self._stored(link)
+            self._signed = not link.secure
 
     @property
     def prepared(self) -> bool:
         """Whether it takes no RSA operation any more to say "stored"."""
-        return self._stored is not None
+        link = self._link()
+        return link is None or link.secure or self._signed
 
     def __call__(self, error: ProtocolError | None) -> None:
         """Say that the message is stored, or why it is not; nobody hears it who is not here any more."""
-        link = self._table.local_link(self.to) if self._user_id is None else self._table.server_link(self.to)
+        link = self._link()
         if link is None or link.closing:
             return  # the sender's client sends the message again, and is answered then
         if error is None:
-            self.prepare()
-            assert self._stored is not None
-            link.send(self._stored)
+            link.send(self._stored(link))
         else:
             payload = {"code": error.code, "detail": error.detail, "msg_ref": self._msg_ref}
-            link.send(self._origin.frame(socp.ERROR, self.to, self._named(payload)))
+            link.send(self._origin.link_frame(link, socp.ERROR, self.to, self._named(payload)))
+
+    def _stored(self, link: Link) -> bytes:
+        """Return the frame that says "stored", signed at most once."""
+        if self._frames_of_stored is None:
+            payload = self._named({"msg_ref": self._msg_ref, "status": "stored"})
+            self._frames_of_stored = self._origin.frames(socp.ACK, self.to, payload)
+        return self._frames_of_stored(link)
+
+    def _link(self) -> Link | None:
+        return self._table.local_link(self.to) if self._user_id is None else self._table.server_link(self.to)
 
     def _named(self, payload: Mapping[str, str]) -> Mapping[str, str]:
         return payload if self._user_id is None else {**payload, "user_id": self._user_id}
@@ -155,7 +167,7 @@ class Answers:
         payload = {"code": error.code, "detail": error.detail, **error.refs, "user_id": user_id}
         link = peer.link if server_id == peer.id else self._table.server_link(server_id)
         if link is not None:
-            link.send(self._origin.frame(socp.ERROR, server_id, payload))
+            link.send(self._origin.link_frame(link, socp.ERROR, server_id, payload))
 
     def _server_of(self, user_id: str, peer: Peer) -> str:
         """Return the server that passes on what is for a user who is not ours."""

@@ -52,8 +52,9 @@ class Carrier:
 
     def take_receipt(self, user_id: str, envelope: Envelope) -> None:
         """Be done with the message that a user of ours confirms."""
-        if envelope.payload.get("status") in ("delivered", "failed"):
-            self._mail.confirm(user_id, (envelope.to, envelope.payload["msg_ref"]))
+        if envelope.payload.get("status") not in ("delivered", "failed"):
+            return
+        if self._mail.confirm(user_id, (envelope.to, envelope.payload["msg_ref"])):
             self.kick(user_id)
 
     # --- new messages -------------------------------------------------------------------------------------------
@@ -69,7 +70,7 @@ class Carrier:
         if handed is None:
             self._mail.store(mail, answer)
             return
-        sent = handed.link.send(self._frame(mail))
+        sent = handed.link.send(self._frame(handed.link, mail))
         if handed.stored:
             answer(None)  # it is as safe as it was when that was said first
         if sent is not Sent.YES and not handed.repeated:
@@ -79,8 +80,8 @@ class Carrier:
         """Store a message, wherever its recipient is; see `deliver`."""
         self._mail.store(mail, answer)
 
-    def _frame(self, mail: Mail) -> bytes:
-        return self._host.origin.frame(USER_DELIVER, mail.recipient, mail.to_user(), mail.ts)
+    def _frame(self, link: Link, mail: Mail) -> bytes:
+        return self._host.origin.link_frame(link, USER_DELIVER, mail.recipient, mail.to_user(), mail.ts)
 
     # --- stored messages ----------------------------------------------------------------------------------------
 
@@ -113,7 +114,7 @@ class Carrier:
             self._later(user_id)
             return False
         for count, (_, mail) in enumerate(mails):
-            frame = self._frame(mail)
+            frame = self._frame(link, mail)
             while (sent := link.send(frame)) is Sent.FULL and link.wait_until_drained(self._timers.full):
                 continue
             if sent is not Sent.YES:

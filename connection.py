@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -16,10 +16,11 @@ from typing import Protocol
 import socp
 from addresses import Address
 from backoff import Backoff
+from channels import connect_transport
 from crypto.keys import PublicKey
 from crypto.signing import Signer
 from errors import AttachRefused, NotConnected, ServerChanged
-from framing import FROM_SERVER, encode_frame
+from framing import FROM_SERVER, encode_chunk, encode_frame
 from handshake import Connector, HandshakeRefused
 from host import shake_hands
 from link import Link, Sent
@@ -27,7 +28,6 @@ from profiles import Profile, ProfileError
 from settings import Settings
 from socp import ProtocolError
 from threads import Alarms, Deadline, Threads
-from transport import connect_transport
 
 log = logging.getLogger("socp.connection")
 
@@ -39,6 +39,37 @@ class Send(Protocol):
 
     def __call__(self, frame_type: str, to: str, payload: dict[str, object], ts: int | None = None) -> None:
         """Send it; `ts` is in Unix ms, now if None."""
+
+
+class SendBinary(Protocol):
+    """Sends as Send does, with fields of base64url in the payload besides; see framing.encode_chunk."""
+
+    def __call__(
+        self,
+        frame_type: str,
+        to: str,
+        payload: dict[str, object],
+        ts: int | None = None,
+        binary: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Send it; `ts` is in Unix ms, now if None."""
+
+
+@dataclass(frozen=True)
+class LinkStatus:
+    """A link that is up.
+
+    Attributes:
+        address: where its server was found.
+        server_id: the server's.
+        secure: whether it is over TLS.
+        since: when it came up, Unix seconds.
+    """
+
+    address: Address
+    server_id: str
+    secure: bool
+    since: float
 
 
 @dataclass(frozen=True)
@@ -96,16 +127,29 @@ class Connection:
         self._attached_at = 0  # Unix ms, as it was signed
         self._leaving = threading.Event()
         self.ended = threading.Event()  # it is gone, and will not come back by itself
-        self._changed = threading.Condition()  # guards the three below
+        self._changed = threading.Condition()  # guards all below
         self._addresses: list[Address] = []  # in the order in which they are tried
         self._link: Link | None = None  # the newest, also while its handshake lasts
         self._server: PublicKey | None = None  # at the end of the link that is up; None while there is none
+        self._status: LinkStatus | None = None  # of the newest that was up
 
     @property
     def server(self) -> PublicKey | None:
         """The key of the server that we are attached to, None while we are not."""
         with self._changed:
             return self._server
+
+    @property
+    def status(self) -> LinkStatus | None:
+        """What is known of the link that is up, None while there is none."""
+        with self._changed:
+            return self._status if self._server is not None else None
+
+    @property
+    def secure(self) -> bool:
+        """Whether the link is over TLS."""
+        with self._changed:
+            return self._link is not None and self._link.secure
 
     def wait_attached(self, seconds: float) -> bool:
         """Wait until there is a link; False when that took longer, or there will be none."""
@@ -119,7 +163,7 @@ class Connection:
     # --- attaching ----------------------------------------------------------------------------------------------
 
     def open(self, addresses: Sequence[Address], trusted: str, said_hello: Callable[[], None]) -> None:
-        """Attach to the first server that can be reached, and stay attached from then on; see Chat.attach."""
+        """Attach to the first server that takes us in, and stay attached from then on; see Chat.attach."""
         self.ended.clear()
         self._trusted = trusted
         with self._changed:
@@ -131,13 +175,18 @@ class Connection:
             raise NotConnected("this client is leaving")
 
     def _attach_to_any(self, said_hello: Callable[[], None]) -> tuple[Address, Link]:
-        unreachable: NotConnected | None = None
+        failure: NotConnected | AttachRefused | None = None
         for address in list(self._addresses):
             try:
                 return address, self._attach(address, said_hello)
             except NotConnected as error:
-                unreachable = error
-        raise unreachable or NotConnected("no server was named")
+                failure = failure or error
+            except AttachRefused as error:
+                # Another server may let us in. TIMEOUT is what it comes to that a crowded one closes without a word.
+                if error.code not in (socp.NOT_ALLOWED, socp.SERVER_BUSY, socp.TIMEOUT):
+                    raise
+                failure = error
+        raise failure or NotConnected("no server was named")
 
     def _attach(self, address: Address, said_hello: Callable[[], None] = lambda: None) -> Link:
         """Connect to a server and prove who we are.
@@ -146,7 +195,7 @@ class Connection:
             NotConnected, ServerChanged, AttachRefused, ProfileError: see Chat.attach.
         """
         try:
-            transport = connect_transport(address, self._timers.connect)
+            transport = connect_transport(address, self._timers.connect, self._settings.tls)
         except OSError as error:
             raise NotConnected(f"cannot reach a server at {address}: {error.strerror or error}") from error
         link = Link(
@@ -177,6 +226,8 @@ class Connection:
             attached = True
         except (HandshakeRefused, ProtocolError) as error:
             raise AttachRefused(error.code, error.detail) from error
+        except OSError as error:
+            raise NotConnected(f"cannot talk to a server at {address}: {error.strerror or error}") from error
         finally:
             if not attached:
                 link.abort()
@@ -185,6 +236,7 @@ class Connection:
         self._attached_at = connector.attached_at
         with self._changed:
             self._server = connector.acceptor
+            self._status = LinkStatus(address, connector.acceptor.id, link.secure, time.time())
             self._changed.notify_all()
         self._beat(link)
         return link
@@ -192,7 +244,7 @@ class Connection:
     def _check_pin(self, address: Address, found: PublicKey) -> None:
         pinned = self._profile.pin(address)
         if pinned is not None and found.id not in (pinned, self._trusted):
-            raise ServerChanged(str(address), pinned, found.id)
+            raise ServerChanged(str(address), pinned, found.id, self._profile.pinned_at(address))
 
     def _pin(self, address: Address, server_id: str) -> None:
         if self._profile.pin(address) != server_id:
@@ -284,24 +336,31 @@ class Connection:
                 try:
                     return candidate, self._attach(candidate)
                 except ServerChanged as error:
-                    self._leave_out(candidate, error)
+                    # Nobody is here to say that the one that is there now is right.
+                    self._leave_out(
+                        candidate,
+                        f"refused: {error}. Somebody may be in the middle. If you know that it was replaced, start "
+                        f"again with --trust-server {error.found}",
+                    )
                 except NotConnected as error:
                     log.info("%s", error)
-                except (AttachRefused, ProfileError) as error:
+                except AttachRefused as error:
+                    if error.code == socp.NOT_ALLOWED:  # which will be the same the next time, and every time after
+                        self._leave_out(candidate, f"the server at {candidate} does not let this user in: {error}")
+                    else:
+                        self._say_once(said, f"cannot attach at {candidate}: {error}; trying again")
+                except ProfileError as error:
                     self._say_once(said, f"cannot attach at {candidate}: {error}; trying again")
             if not self._addresses:
                 return None
             wait = self._backoff.next()
         return None
 
-    def _leave_out(self, address: Address, error: ServerChanged) -> None:
-        """Go on without a server that is another one now: nobody is here to say that this one is right."""
+    def _leave_out(self, address: Address, reason: str) -> None:
+        """Go on without a server, for good."""
         with self._changed:
             self._addresses.remove(address)
-        self._watcher.notice(
-            f"refused: {error}. Somebody may be in the middle. If you know that it was replaced, start again with "
-            f"--trust-server {error.found}"
-        )
+        self._watcher.notice(reason)
 
     def _say_once(self, said: set[str], text: str) -> None:
         if text not in said:
@@ -315,13 +374,28 @@ class Connection:
 
     # --- sending ------------------------------------------------------------------------------------------------
 
-    def frame(self, frame_type: str, to: str, payload: dict[str, object], ts: int | None = None) -> bytes:
-        """Return a frame of ours; `ts` is in Unix ms, now if None."""
+    def frame(
+        self,
+        frame_type: str,
+        to: str,
+        payload: dict[str, object],
+        ts: int | None = None,
+        binary: Mapping[str, bytes] | None = None,
+    ) -> bytes:
+        """Return a frame of ours; see SendBinary."""
         ts = socp.now_ms() if ts is None else ts
-        return encode_frame(socp.make_envelope(frame_type, self._signer.public.id, to, ts, payload))
+        envelope = socp.make_envelope(frame_type, self._signer.public.id, to, ts, payload)
+        return encode_frame(envelope) if binary is None else encode_chunk(envelope, binary)
 
-    def send(self, frame_type: str, to: str, payload: dict[str, object], ts: int | None = None) -> None:
-        """Send a frame of ours, waiting while the server takes no more.
+    def send(
+        self,
+        frame_type: str,
+        to: str,
+        payload: dict[str, object],
+        ts: int | None = None,
+        binary: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Send a frame of ours, waiting while the server takes no more; see SendBinary.
 
         Raises:
             NotConnected: it cannot be sent.
@@ -330,7 +404,7 @@ class Connection:
             link = self._link if self._server is not None else None
         if link is None:
             raise NotConnected("not connected to a server")
-        frame = self.frame(frame_type, to, payload, ts)
+        frame = self.frame(frame_type, to, payload, ts, binary)
         while (sent := link.send(frame)) is Sent.FULL:
             if not link.wait_until_drained(self._timers.silence):
                 raise NotConnected("the server takes nothing any more")

@@ -1,46 +1,36 @@
-"""The one door through which text from outside reaches a terminal or a log."""
+"""The one door through which text reaches a terminal or a log; what of it may be shown, the module display tells."""
 
 from __future__ import annotations
 
+import copy
 import logging
 import shutil
 import sys
 import threading
 import unicodedata
-from collections.abc import Iterator
-from typing import TextIO
+from functools import partial
+from types import TracebackType
+from typing import Protocol, TextIO
 
-# Shown as escapes: whatever moves the cursor, recolours, reorders or hides text. `Cf` holds the bidi overrides;
-# the few of its characters that scripts and emoji cannot be written without are let through.
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_NEEDED = frozenset("\u200c\u200d\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u08e2")
+from cells import wrapped
+from display import logged, logged_field, visible
+from seldom import Seldom
 
-
-def visible(text: str) -> str:
-    r"""Return `text` with each control character and bidi override made visible, as `\x1b` or `\u202e`.
-
-    A line break is one of them: without that, a message could forge the line of another sender below its own.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(map(_shown, text))
-
-
-def _shown(character: str) -> str:
-    if unicodedata.category(character) not in _HIDDEN or character in _NEEDED:
-        return character
-    return character.encode("unicode_escape").decode("ascii")
+log = logging.getLogger("socp.console")
 
 
 class VisibleFormatter(logging.Formatter):
-    """Formats a log record on one line, with everything in it made visible."""
+    """Formats a log record on one line, with everything in it made visible and each of its fields kept apart."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one safe line."""
-        return visible(super().format(record))
+        apart = copy.copy(record)  # other handlers get the record as it was
+        if isinstance(apart.args, tuple):
+            apart.args = tuple(map(logged_field, apart.args))
+        return logged(super().format(apart))
 
     def formatException(self, ei: object) -> str:  # noqa: N802 - the name is logging's
-        """Return the exception alone: no traceback reaches a user, and `visible` keeps it on the line."""
+        """Return the exception alone: no traceback reaches a user, and `logged` keeps it on the line."""
         error = ei[1] if isinstance(ei, tuple) else None
         where = error.__traceback__ if isinstance(error, BaseException) else None
         while where is not None and where.tb_next is not None:
@@ -50,14 +40,28 @@ class VisibleFormatter(logging.Formatter):
 
 
 def start_logging(level: str) -> None:
-    """Send the log to standard error.
+    """Send the log to standard error, and with it the warnings and last words of Python itself.
 
     Args:
         level: a name of logging's, such as INFO.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_LogStream(sys.stderr))
+    handler.addFilter(Seldom())
     handler.setFormatter(VisibleFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    sys.excepthook = partial(_log_uncaught, "the program was ended by a bug")
+    threading.excepthook = lambda told: _log_uncaught("a thread was ended by a bug", *told[:3])
+    sys.unraisablehook = lambda told: _log_uncaught(
+        "an error had nobody to go to", told.exc_type, told.exc_value, told.exc_traceback
+    )
+
+
+def _log_uncaught(
+    what: str, kind: type[BaseException], error: BaseException | None, where: TracebackType | None
+) -> None:
+    """Log what nobody caught: what Python itself prints of it could hold anything, line breaks included."""
+    log.critical(what, exc_info=(kind, error if error is not None else kind(), where))
 
 
 def speak_utf8() -> None:
@@ -68,37 +72,67 @@ def speak_utf8() -> None:
             reconfigure(errors="backslashreplace")
 
 
-_INDENT = "    "
 _COLUMNS = 80  # of a terminal that does not say
 
 
-def wrapped(text: str, columns: int) -> Iterator[str]:
-    """Cut a line into those that a terminal shows of it; all but the first are indented.
+class Owner(Protocol):
+    """Who shows everything on the terminal, for as long as a line is edited there."""
 
-    A character counts as wide where terminals may differ: that breaks too early.
-    """
-    line, room = "", max(columns, 2 * len(_INDENT))
-    for character in text:
-        width = _width(character)
-        if width > room:
-            yield line
-            line, room = _INDENT, max(columns, 2 * len(_INDENT)) - len(_INDENT)
-        line += character
-        room -= width
-    yield line
+    def is_on(self, stream: TextIO) -> bool:
+        """Tell whether what is written to a stream would come out on that terminal."""
+
+    def say(self, text: str) -> None:
+        """Show a line, made visible."""
+
+    def note(self, text: str) -> None:
+        """Show a line soon; never waits, whatever the thread that calls is in the middle of."""
+
+    def restore(self) -> None:
+        """Give the terminal back as it was, at once."""
+
+
+_owner: Owner | None = None
+
+
+def own_terminal(owner: Owner | None) -> None:
+    """Have everything that goes to the terminal go to its owner; None when it has none any more."""
+    global _owner  # noqa: PLW0603 - a process has one terminal
+    _owner = owner
+
+
+def restore_terminal() -> None:
+    """Give the terminal back as it was, before the process ends without any further ado."""
+    if _owner is not None:
+        _owner.restore()
+
+
+def _owner_of(stream: TextIO) -> Owner | None:
+    """Return who shows what is written to a stream; None if it is to be written."""
+    owner = _owner  # read once: it may cease to be one
+    return owner if owner is not None and owner.is_on(stream) else None
+
+
+class _LogStream:
+    """A stream for the lines of the log, which the terminal's owner shows where there is one."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write lines that are visible."""
+        owner = _owner_of(self._stream)
+        if owner is not None:
+            owner.note(text.removesuffix("\n"))
+        else:
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Have nothing wait to be written."""
+        self._stream.flush()
 
 
 def _is_bracket(character: str) -> bool:
     return character not in "({" and unicodedata.category(character) == "Ps"
-
-
-def _width(character: str) -> int:
-    if character.isascii():
-        return 1
-    if unicodedata.category(character) in ("Mn", "Me"):
-        return 0
-    wide = unicodedata.east_asian_width(character) in "WFA" or unicodedata.category(character) == "So"
-    return 2 if wide else 1
 
 
 def _write(stream: TextIO, text: str, end: str) -> None:
@@ -117,10 +151,18 @@ _speaking = threading.Lock()  # guards standard output: a line of one thread nev
 
 def say(text: str, end: str = "\n") -> None:
     """Print a line, made visible, at once."""
+    owner = _owner_of(sys.stdout)
+    if owner is not None:
+        owner.say(text)
+        return
     with _speaking:
         _write(sys.stdout, text, end)
 
 
 def complain(text: str) -> None:
     """Print an error on standard error, made visible."""
+    owner = _owner_of(sys.stderr)
+    if owner is not None:
+        owner.say(text)
+        return
     _write(sys.stderr, text, "\n")

@@ -43,14 +43,16 @@ class Database:
         path: where it is; made if it is not there.
         versions: the statements that lead from each version of the schema to the next, the first from nothing.
         patience: seconds to wait for a lock that another process has on it.
+        secret: what is deleted is overwritten in the file; see also `erase_deleted`.
 
     Raises:
         DatabaseError: it cannot be opened or written to, is not ours, or is of a newer version.
     """
 
-    def __init__(self, path: Path, versions: Sequence[str], patience: float) -> None:
+    def __init__(self, path: Path, versions: Sequence[str], patience: float, *, secret: bool = False) -> None:
         self.path = path
         self._patience = patience
+        self._secret = secret
         self._threads = Threads()
         self._changed = threading.Condition()  # guards the three below
         self._waiting: deque[tuple[Write, Done]] = deque()
@@ -115,6 +117,8 @@ class Database:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA fullfsync = ON")  # macOS: to the disk itself, and not to its cache
+            if self._secret:
+                connection.execute("PRAGMA secure_delete = ON")
         except sqlite3.Error:
             connection.close()
             raise
@@ -161,6 +165,20 @@ class Database:
         ended.wait()
         if failures:
             raise failures[0]
+
+    def erase_deleted(self) -> None:
+        """Leave nothing in the file, or in the log beside it, of what has been deleted; all of it is written anew.
+
+        Raises:
+            DatabaseError: something of it may be left; it can be tried again.
+        """
+        with self.reading() as connection:
+            # The log holds pages as they were. And SQLite moves rows within its pages and between them, and does not
+            # overwrite all of the places where they have been: only a file that is written anew is known to be clean.
+            for statement in ("PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                blocked = connection.execute(statement).fetchone()
+                if blocked is not None and blocked[0]:
+                    raise DatabaseError(f"cannot erase what was deleted from {self.path}: it is in use")
 
     def close(self, deadline: Deadline) -> None:
         """Write what waits, and end; harmless when repeated."""

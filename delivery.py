@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 
 import socp
 from answers import Answer, Answers
+from bucket import Bucket
 from carrier import Carrier
-from console import visible
-from crypto.signing import message_reference
+from crypto.signing import MESSAGE, message_reference, verify_content
+from display import visible
 from forwarding import Forwarder
 from host import Host
 from link import Link, Sent
@@ -78,6 +79,7 @@ class Delivery:
     ) -> None:
         self._origin = host.origin
         self._limits = host.settings.limits
+        self._timers = host.settings.timers
         self._table = table
         self._mesh = mesh
         self._carrier = carrier
@@ -105,13 +107,19 @@ class Delivery:
             raise ProtocolError(USER_NOT_FOUND, "a direct message goes to the id of a user", msg_ref=mail.msg_ref)
         self._deliver(mail, self._answers.to_sender(mail))
 
+    def _slow_down(self, link: Link) -> None:
+        """Wait a moment before a user's next frame is read, if a lot waits for the server that this one went to.
+
+        Else what one user sends faster than that server works it off would keep everybody's waiting behind it.
+        """
+        link.wait_below(self._limits.crowded, self._timers.pause)
+
     def take_deliver(self, peer: Peer, envelope: Envelope) -> None:
         """Take a direct message from another server, and route it by the same rule (section 8.1)."""
         payload = envelope.payload
         store = payload.get("store", False)
         try:
             mail = read_mail(envelope, payload["sender"], payload["user_id"])
-            self._check_key(mail)
             if store:
                 self._take_over(mail, peer)
             else:
@@ -120,23 +128,9 @@ class Delivery:
         except ProtocolError as error:
             if store:  # that server has the message still, and its sender knows that it is stored
                 about = {"code": error.code, "detail": error.detail, **error.refs, "user_id": payload["sender"]}
-                peer.link.send(self._origin.frame(ERROR, peer.id, about))
+                peer.link.send(self._origin.link_frame(peer.link, ERROR, peer.id, about))
             else:
                 self._answers.refuse(payload["sender"], error, peer)
-
-    def _check_key(self, mail: Mail) -> None:
-        """Refuse a message that its recipient could not take, and would leave unconfirmed before all others.
-
-        Raises:
-            ProtocolError: BAD_KEY, with its msg_ref.
-        """
-        sender = self._table.user(mail.sender)
-        if sender is not None and sender.pubkey == mail.sender_pub:
-            return  # proved when it came into the table
-        try:
-            key_of(mail.sender_pub, mail.sender)
-        except ProtocolError as error:
-            raise ProtocolError(error.code, error.detail, msg_ref=mail.msg_ref) from error
 
     def _take_over(self, mail: Mail, peer: Peer) -> None:
         """Store what another server hands over (section 9); if its recipient is here, it is delivered from there."""
@@ -147,12 +141,15 @@ class Delivery:
             # Else two servers that know different homes would hand it to each other, with a commit each time.
             detail = "the user is not where this server knows it to be"
             raise ProtocolError(USER_NOT_FOUND, detail, msg_ref=mail.msg_ref)
+        _check_signature(mail)
         self._carrier.store(mail, self._answers.to_server(mail, peer))
 
     def _deliver(self, mail: Mail, answer: Answer, *, came_from: str = "", forwarded: bool = False) -> None:
         route = self._table.route(mail.recipient)
         if route.user is None:
             raise ProtocolError(USER_NOT_FOUND, "no user with this id was ever seen here", msg_ref=mail.msg_ref)
+        if came_from:
+            _check_signature(mail)  # a user of ours could only cheat itself of its own share
         home = route.user.home
         if route.where is Where.LOCAL:
             self._carrier.deliver(mail, answer)
@@ -166,7 +163,11 @@ class Delivery:
 
     def _pass_to_home(self, mail: Mail, home: str, link: Link, *, forwarded: bool) -> bool:
         flags = {"forwarded": True} if forwarded else {}
-        return link.send(self._origin.frame(SERVER_DELIVER, home, mail.to_server(**flags), mail.ts)) is Sent.YES
+        frame = self._origin.link_frame(link, SERVER_DELIVER, home, mail.to_server(**flags), mail.ts)
+        sent = link.send(frame)
+        if not forwarded:
+            self._slow_down(link)
+        return sent is Sent.YES
 
     def _hand_over(self, link: Link, frame: bytes, frame_type: str, refs: dict[str, str]) -> None:
         """Send a frame, and do what its type says when that cannot be.
@@ -209,6 +210,8 @@ class Delivery:
         route = self._table.route(envelope.to) if socp.is_id(envelope.to) else Route(Where.UNKNOWN)
         if route.link is not None and not (local_only and route.where is Where.REMOTE):
             self._hand_over(route.link, envelope.raw, envelope.type, refs)
+            if route.where is Where.REMOTE:
+                self._slow_down(route.link)
         elif OVERFLOW[envelope.type] is not Overflow.DROP:
             raise ProtocolError(USER_NOT_FOUND, "the user is not online", **refs)
 
@@ -221,16 +224,17 @@ class Delivery:
         payload = envelope.payload
         user_id = payload.get("user_id")
         link = self._table.local_link(user_id) if user_id is not None else None
-        if user_id is None or link is None:
+        refs: dict[str, object] = {name: payload[name] for name in ("msg_ref", "file_id") if name in payload}
+        # One about nothing that the user has sent would pass for our own word about a question, or about the link.
+        if user_id is None or link is None or not refs:
             log.info("%s answered %s: %s", peer.id, payload["code"], payload.get("detail", ""))
             return
-        refs: dict[str, object] = {name: payload[name] for name in ("msg_ref", "file_id") if name in payload}
         about: dict[str, object] = {
             "code": payload["code"][: socp.TYPE_MOST],
             "detail": visible(payload.get("detail", "")[: socp.DETAIL_MOST]),
             **refs,
         }
-        link.send(self._origin.frame(ERROR, user_id, about))
+        link.send(self._origin.link_frame(link, ERROR, user_id, about))
 
     def take_ack(self, peer: Peer, envelope: Envelope) -> None:
         """Pass a server's ACK about a message of a user of ours on to that user, as one of our own (section 8.2)."""
@@ -242,7 +246,8 @@ class Delivery:
         if user_id is None or link is None or status != "stored":
             log.info("%s sent an ACK that is for nobody here", peer.id)
             return
-        link.send(self._origin.frame(socp.ACK, user_id, {"msg_ref": payload["msg_ref"], "status": status}))
+        about = {"msg_ref": payload["msg_ref"], "status": status}
+        link.send(self._origin.link_frame(link, socp.ACK, user_id, about))
 
     # --- broadcasts ---------------------------------------------------------------------------------------------
 
@@ -273,6 +278,10 @@ class Delivery:
         Raises:
             ProtocolError: INVALID_SIG, BAD_KEY or TOO_LARGE, which its last hop should have noticed.
         """
+        if len(envelope.raw) > socp.BROADCAST_GOSSIP_MOST:
+            # A whole MiB to each of our users would fill all queues together, and have honest users' links closed.
+            detail = f"a broadcast's frame has at most {socp.BROADCAST_GOSSIP_MOST} bytes between servers"
+            raise ProtocolError(TOO_LARGE, detail)
         self._publish(envelope, envelope.visited)
 
     def _publish(self, envelope: Envelope, visited: tuple[str, ...]) -> None:
@@ -283,37 +292,51 @@ class Delivery:
         check_broadcast(envelope)
         if not mesh.remember(seen):
             return
-        # To our own users as the bytes that came in.
+        # To our own users as the bytes that came in. Whoever has no room for them goes without.
         for link in self._table.local_links(but=envelope.sender):
-            self._hand_over(link, envelope.raw, MSG_PUBLIC_CHANNEL, {})
+            link.send(envelope.raw)
         mesh.spread(envelope.to_wire(), visited)
 
     # --- questions ----------------------------------------------------------------------------------------------
 
-    def take_list_request(self, link: Link, sender: User, envelope: Envelope) -> None:
+    def take_list_request(self, link: Link, sender: User, bucket: Bucket, envelope: Envelope) -> None:
         """Answer USER_LIST_REQUEST.
 
+        Args:
+            link: of the user who asks.
+            sender: the user.
+            bucket: has a token for each question that the user may ask now.
+            envelope: the question.
+
         Raises:
-            ProtocolError: INVALID_SIG.
+            ProtocolError: INVALID_SIG or SERVER_BUSY.
         """
         check_sender(sender, envelope)
+        _check_rate(bucket)
         users, total = self._table.online_page(envelope.payload["after"], envelope.payload["limit"])
         entries = [user.to_listing() for user in users]
-        link.send(self._origin.frame(USER_LIST, sender.user_id, {"users": entries, "total": total}))
+        page = {"users": entries, "total": total}
+        link.send(self._origin.link_frame(link, USER_LIST, sender.user_id, page))
 
-    def take_key_request(self, link: Link, sender: User, envelope: Envelope) -> None:
-        """Answer USER_KEY_REQUEST.
+    def take_key_request(self, link: Link, sender: User, bucket: Bucket, envelope: Envelope) -> None:
+        """Answer USER_KEY_REQUEST; see `take_list_request`.
 
         Raises:
-            ProtocolError: INVALID_SIG or USER_NOT_FOUND, with the user_id.
+            ProtocolError: INVALID_SIG, or SERVER_BUSY or USER_NOT_FOUND with the user_id.
         """
         check_sender(sender, envelope)
         user_id = envelope.payload["user_id"]
+        _check_rate(bucket, user_id=user_id)
         user = self._table.user(user_id)
         if user is None:
             raise ProtocolError(USER_NOT_FOUND, "no user with this id was ever seen here", user_id=user_id)
         payload = {**user.to_wire(), "server_id": user.home, "online": user.online}
-        link.send(self._origin.frame(USER_KEY, sender.user_id, payload))
+        link.send(self._origin.link_frame(link, USER_KEY, sender.user_id, payload))
+
+
+def _check_rate(bucket: Bucket, **refs: str) -> None:
+    if not bucket.take():
+        raise ProtocolError(SERVER_BUSY, "too many questions; ask again later", **refs)
 
 
 def check_sender(user: User, envelope: Envelope, **refs: str) -> None:
@@ -324,6 +347,22 @@ def check_sender(user: User, envelope: Envelope, **refs: str) -> None:
     """
     if envelope.sender != user.user_id or envelope.payload.get("sender_pub", user.pubkey) != user.pubkey:
         raise ProtocolError(INVALID_SIG, "from and sender_pub must be those of this link's user", **refs)
+
+
+def _check_signature(mail: Mail) -> None:
+    """Refuse a message that its sender has not signed, before it takes a place among those that are kept for it.
+
+    No recipient would show it. Without this, a server could fill the share of another's user in a mailbox.
+
+    Raises:
+        ProtocolError: BAD_KEY or INVALID_SIG, with its msg_ref.
+    """
+    try:
+        key = key_of(mail.sender_pub, mail.sender)
+    except ProtocolError as error:
+        raise ProtocolError(error.code, error.detail, msg_ref=mail.msg_ref) from error
+    if not verify_content(key, MESSAGE, mail.signed_values(), mail.content_sig):
+        raise ProtocolError(INVALID_SIG, "its sender has not signed this message", msg_ref=mail.msg_ref)
 
 
 def _refs(envelope: Envelope) -> dict[str, str]:

@@ -12,6 +12,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import socp
@@ -83,12 +84,27 @@ _SAVE_MEMBER = """
 INSERT INTO group_members (group_id, member_id, added_at) VALUES ('public', :user_id, :ts)
 ON CONFLICT (group_id, member_id) DO NOTHING
 """
+_FORGET_USER = (
+    "DELETE FROM attachments WHERE user_id = ?",
+    "DELETE FROM group_members WHERE member_id = ?",
+    "DELETE FROM users WHERE user_id = ?",
+)
 _SAVE_MEMBERSHIP = """
 INSERT INTO memberships (server_id, introducer_id, statement, issued)
 VALUES (:server_id, :introducer_id, :statement, :issued)
 ON CONFLICT (server_id, introducer_id) DO UPDATE SET statement = excluded.statement, issued = excluded.issued
     WHERE excluded.issued > issued
 """
+
+
+@dataclass(frozen=True)
+class _Forgotten:
+    """What is written of a user who is not to be known any more."""
+
+    user_id: str
+
+
+_Record = User | Membership | _Forgotten
 
 
 class Directory:
@@ -103,8 +119,8 @@ class Directory:
         self._database = database
         self._later = later
         self._lock = threading.Lock()  # guards the three below
-        self._waiting: dict[tuple[str, ...], User | Membership] = {}
-        self._writing: dict[tuple[str, ...], User | Membership] = {}
+        self._waiting: dict[tuple[str, ...], _Record] = {}  # one of each user and server that is known
+        self._writing: dict[tuple[str, ...], _Record] = {}
         self._busy = False  # a write is under way, or will be
 
     # --- reading ------------------------------------------------------------------------------------------------
@@ -156,17 +172,25 @@ class Directory:
                 log.info("a stored membership is of no use any more: %s", error)
         return valid
 
+    def forget_memberships(self, before: int) -> None:
+        """Have memberships deleted, soon, that were issued before a time (Unix ms): anybody may have made many."""
+        self._database.write_soon("DELETE FROM memberships WHERE issued < ?", before)
+
     # --- writing ------------------------------------------------------------------------------------------------
 
     def save_user(self, user: User) -> None:
         """Have a user's record written, soon, unless a newer one is there."""
         self._save(("user", user.user_id), user)
 
+    def forget_user(self, user_id: str) -> None:
+        """Have what is known of a user deleted, soon."""
+        self._save(("user", user_id), _Forgotten(user_id))
+
     def save_membership(self, membership: Membership) -> None:
         """Have a membership written, soon."""
         self._save(("membership", membership.server_id, membership.introducer_id), membership)
 
-    def _save(self, key: tuple[str, ...], record: User | Membership) -> None:
+    def _save(self, key: tuple[str, ...], record: _Record) -> None:
         with self._lock:
             self._waiting[key] = _newer(self._waiting.get(key), record)
             begin, self._busy = not self._busy, True
@@ -187,6 +211,9 @@ class Directory:
                 if connection.execute(_SAVE_ATTACHMENT, values).rowcount:
                     connection.execute(_SAVE_USER, values)
                     connection.execute(_SAVE_MEMBER, values)
+            elif isinstance(record, _Forgotten):
+                for statement in _FORGET_USER:
+                    connection.execute(statement, (record.user_id,))
             else:
                 connection.execute(_SAVE_MEMBERSHIP, _membership_row(record))
 
@@ -210,8 +237,8 @@ class Directory:
             return len({*self._waiting, *self._writing})
 
 
-def _newer(one: User | Membership | None, other: User | Membership) -> User | Membership:
-    """Return whichever of two records under one key counts."""
+def _newer(one: _Record | None, other: _Record) -> _Record:
+    """Return whichever of two records under one key counts, the other being the later."""
     if isinstance(one, User) and isinstance(other, User) and one.rank > other.rank:
         return one
     if isinstance(one, Membership) and isinstance(other, Membership) and one.issued > other.issued:

@@ -5,16 +5,22 @@ ChatError
  +- AttachRefused     the server refused us, or broke the handshake
  +- ServerChanged     another server than the pinned one answers at an address
  +- NoAnswer          the server did not answer a question in time
+ +- ServerBusy        the server takes no more questions, for as long as we wait
  +- UserUnknown       nobody is meant
  +- UserAmbiguous     several may be meant
+ +- UserBlocked       a user is blocked, is not, or cannot be
  +- NameTaken         a name is another user's now than the one it was bound to, or not signed by who claims it
  +- NotShown          a handler of events could not show a message
  +- TextRefused       a text that cannot be sent
  +- FileRefused       a file that cannot be sent
+ +- TransferUnknown   no file is offered, or under way, that is called so
  +- NotRemembered     what must outlive the program could not be written or read
+     +- HistoryLocked the message history cannot be opened with this password
 """
 
 from __future__ import annotations
+
+from moments import day_and_time
 
 
 class ChatError(Exception):
@@ -34,16 +40,29 @@ class AttachRefused(ChatError):
 
 
 class ServerChanged(ChatError):
-    """Raised when another server than the pinned one answers at an address; both are ids."""
+    """Raised when another server than the pinned one answers at an address.
 
-    def __init__(self, address: str, pinned: str, found: str) -> None:
-        super().__init__(f"the server at {address} was {pinned} before, and is {found} now")
+    Attributes:
+        address: where.
+        pinned, found: the ids of the server that was there before, and of the one that is there now.
+        seen: when the one before was seen there first, Unix ms; 0 if nobody knows.
+    """
+
+    def __init__(self, address: str, pinned: str, found: str, seen: int = 0) -> None:
+        since = f" (the one before was first seen {day_and_time(seen)})" if seen else ""
+        super().__init__(f"the server at {address} was {pinned} before, and is {found} now{since}")
+        self.address = address
         self.pinned = pinned
         self.found = found
+        self.seen = seen
 
 
 class NoAnswer(ChatError):
     """Raised when the server did not answer a question in time."""
+
+
+class ServerBusy(ChatError):
+    """Raised when the server takes no more questions, for longer than we wait."""
 
 
 class UserUnknown(ChatError):
@@ -52,6 +71,10 @@ class UserUnknown(ChatError):
 
 class UserAmbiguous(ChatError):
     """Raised when several users are known by what a user was called."""
+
+
+class UserBlocked(ChatError):
+    """Raised when a user is blocked, or is not, and what was asked for needs the opposite; or cannot be blocked."""
 
 
 class NameTaken(ChatError):
@@ -70,5 +93,17 @@ class FileRefused(ChatError):
     """Raised for a file that cannot be sent; nothing of it was."""
 
 
+class TransferUnknown(ChatError):
+    """Raised when no file is offered, or under way, that could be meant."""
+
+
 class NotRemembered(ChatError):
     """Raised when what must outlive the program could not be written or read."""
+
+
+class HistoryLocked(NotRemembered):
+    """Raised when the message history cannot be opened with a password, or not without one; `hint` says what to do."""
+
+    def __init__(self, text: str, hint: str) -> None:
+        super().__init__(text)
+        self.hint = hint

@@ -58,7 +58,7 @@ class Forwarder:
         self._returned = returned
         # Guards _servers and all in it. May be held when the table's lock is taken, never the other way round.
         self._changed = threading.Condition()
-        self._servers: dict[str, _Server] = {}
+        self._servers: dict[str, _Server] = {}  # that there is mail for
 
     # --- reasons to begin ---------------------------------------------------------------------------------------
 
@@ -156,6 +156,8 @@ class Forwarder:
                 server.users.clear()  # when there is a link again, they are found again
             if not server.users:
                 server.running = False
+                if not server.aside and not server.waits:
+                    self._servers.pop(server_id, None)  # servers come and go: nothing is kept of those without mail
                 return None
             return link
 
@@ -193,7 +195,7 @@ class Forwarder:
                 server.refused = []
             for _, mail in mails:
                 payload = mail.to_server(store=True)
-                frame = self._host.origin.frame(SERVER_DELIVER, server_id, payload, mail.ts)
+                frame = self._host.origin.link_frame(link, SERVER_DELIVER, server_id, payload, mail.ts)
                 while (sent := link.send(frame)) is Sent.FULL and link.wait_until_drained(self._timers.full):
                     continue
                 if sent is not Sent.YES:

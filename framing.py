@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
@@ -18,12 +19,15 @@ HANDSHAKE_BODY_MOST: Final = 16_384
 NESTING_MOST: Final = 16
 # 1 MiB of "[{},{},…]" grows to 24 MiB as Python objects; this bounds how many there can be.
 SEPARATORS_MOST: Final = 65_536
+# A body of more is read by one thread at a time: as objects it takes up to 17 times its length, for a moment.
+_SEPARATORS_MANY: Final = 4_096
 INTEGER_DIGITS_MOST: Final = 16
 
-# One alternative always matches to the end of an unclosed string: without it, a body of escaped quotes would be
-# scanned again from each of them, in quadratic time.
-_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+# Of a body without escapes. Such a pattern costs no memory; one that knows of escapes has 60 bytes for each of them.
+_STRING: Final = re.compile(rb'"[^"]*"?')
 _BRACKET: Final = re.compile(rb"[\[\]{}]")
+_ONE_AT_A_TIME: Final = threading.Lock()  # guards no data, but memory: see _SEPARATORS_MANY
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -79,7 +83,8 @@ class FrameBuffer:
         end = HEADER_BYTES + length
         if len(self._data) < end:
             return None
-        frame = bytes(self._data[:end])
+        with memoryview(self._data) as view:  # no copy of a copy: memory for a frame is bounded
+            frame = bytes(view[:end])
         del self._data[:end]
         return frame
 
@@ -90,7 +95,7 @@ def decode_frame(frame: bytes) -> dict[str, Any]:
     Raises:
         LinkError: BAD_FRAME for all that section 2 forbids in JSON.
     """
-    return decode_body(frame[HEADER_BYTES:])
+    return _decode(frame, HEADER_BYTES)
 
 
 def decode_body(body: bytes) -> dict[str, Any]:
@@ -99,19 +104,20 @@ def decode_body(body: bytes) -> dict[str, Any]:
     Raises:
         LinkError: BAD_FRAME for all that section 2 forbids in JSON.
     """
+    return _decode(body, 0)
+
+
+def _decode(data: bytes, start: int) -> dict[str, Any]:
+    """Read the object that begins at `start`, without a copy of it: each would be another MiB of a large frame."""
     # Before the parser runs: a deep body can exhaust its stack, and kill the process.
-    _check_structure(body)
+    separators = _check_structure(data, start)
     try:
-        text = body.decode("utf-8")
-        value = json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_int=_integer,
-            parse_float=_no_number,
-            parse_constant=_no_number,
-        )
-        if _SURROGATE_ESCAPE.search(text):
-            json.dumps(value, ensure_ascii=False).encode("utf-8")  # refuses a surrogate without its other half
+        text = str(memoryview(data)[start:], "utf-8")
+        if separators > _SEPARATORS_MANY:
+            with _ONE_AT_A_TIME:
+                value = _parse(text)
+        else:
+            value = _parse(text)
     except UnicodeError as error:
         raise LinkError(BAD_FRAME, "the body is not strict UTF-8") from error
     except ValueError as error:
@@ -121,13 +127,34 @@ def decode_body(body: bytes) -> dict[str, Any]:
     return value
 
 
+def _parse(text: str) -> object:
+    value: object = _DECODER.decode(text)
+    if "\\" in text and _SURROGATE_ESCAPE.search(text):  # which the longest frames, chunks of files, never have
+        _check_strings(value)
+    return value
+
+
+def _check_strings(value: object) -> None:
+    """Refuse surrogates without their other half. To encode everything would find them too, at the price of copies."""
+    if isinstance(value, str):
+        if _SURROGATE.search(value):
+            raise ValueError("half of a character")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _check_strings(key)
+            _check_strings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_strings(inner)
+
+
 def encode_frame(envelope: Mapping[str, object]) -> bytes:
     """Return the frame that carries an envelope.
 
     Raises:
         ValueError: no frame can carry it: its reader would refuse it, and close the link.
     """
-    body = json.dumps(envelope, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
+    body = _ENCODER.encode(envelope).encode("utf-8")
     if len(body) > BODY_MOST:
         raise ValueError(f"a body of {len(body)} bytes does not fit a frame")
     try:
@@ -137,23 +164,58 @@ def encode_frame(envelope: Mapping[str, object]) -> bytes:
     return len(body).to_bytes(HEADER_BYTES, "big") + body
 
 
+def encode_chunk(envelope: Mapping[str, object], binary: Mapping[str, bytes]) -> bytes:
+    """Return the frame that carries an envelope whose payload has fields of base64url besides its own.
+
+    Those need no escapes: what would look at each of their characters, and copy them, is left out.
+
+    Args:
+        envelope: its payload is not empty.
+        binary: the fields, as base64url.
+
+    Raises:
+        ValueError: no frame can carry it.
+    """
+    others = {name: value for name, value in envelope.items() if name != "payload"}
+    start = encode_frame({**others, "payload": envelope["payload"]})
+    parts = [start[HEADER_BYTES:-2]]
+    for name, value in binary.items():
+        parts += (b',"', name.encode("ascii"), b'":"', value, b'"')
+    parts.append(start[-2:])
+    length = sum(map(len, parts))
+    if length > BODY_MOST:
+        raise ValueError(f"a body of {length} bytes does not fit a frame")
+    return b"".join((length.to_bytes(HEADER_BYTES, "big"), *parts))
+
+
 def count_separators(body: bytes) -> int:
     """Return how many of the characters `, [ {` are in a body; section 2 bounds them."""
-    return _count_openings(body) + body.count(b",")
+    return _count_openings(body, 0) + body.count(b",")
 
 
-def _count_openings(body: bytes) -> int:
-    return body.count(b"[") + body.count(b"{")
+def _count_openings(data: bytes, start: int) -> int:
+    # To look for the first is several times as fast as to count, and few frames have any list.
+    lists = data.count(b"[", start) if data.find(b"[", start) >= 0 else 0
+    return lists + data.count(b"{", start)
 
 
-def _check_structure(body: bytes) -> None:
-    openings = _count_openings(body)
-    if openings + body.count(b",") > SEPARATORS_MOST:
+def _check_structure(data: bytes, start: int = 0) -> int:
+    """Refuse a body with too many separators or that is nested too deep; return their number, if it can matter."""
+    openings = _count_openings(data, start)
+    # A short body cannot have many, whatever is in it: as most frames are short, this saves a third of the looking.
+    commas = data.count(b",", start) if len(data) > _SEPARATORS_MANY else 0
+    separators = openings + commas
+    if separators > SEPARATORS_MOST:
         raise LinkError(BAD_FRAME, f"over {SEPARATORS_MOST} separators in a body")
-    if openings <= NESTING_MOST:
-        return
+    if openings > NESTING_MOST:
+        _check_nesting(data, start)
+    return separators
+
+
+def _check_nesting(data: bytes, start: int) -> None:
     depth = 0
-    for bracket in _BRACKET.finditer(_STRING.sub(b"", body)):
+    unescaped = data[start:].replace(b"\\\\", b"").replace(b'\\"', b"")
+    for bracket in _BRACKET.finditer(_STRING.sub(b"", unescaped)):
         depth += 1 if bracket.group() in b"[{" else -1
         if depth > NESTING_MOST:
             raise LinkError(BAD_FRAME, f"nested over {NESTING_MOST} deep")
@@ -177,3 +239,10 @@ def _integer(digits: str) -> int:
 
 def _no_number(_text: str) -> NoReturn:
     raise ValueError("not an integer")
+
+
+# Made once: json.loads and json.dumps would make one for each frame, which costs as much as a short frame's parsing.
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_integer, parse_float=_no_number, parse_constant=_no_number
+)
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -15,13 +15,14 @@ that it expects alone, and an acceptor signs its first frame when the connector 
 from __future__ import annotations
 
 import enum
+import hashlib
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import socp
-from crypto.encoding import encode_base64url
+from crypto.encoding import decode_base64url, encode_base64url
 from crypto.keys import PublicKey
 from crypto.signing import ATTACHMENT, SERVER_LINK, Signer, sign_content, verify_content
 from framing import encode_frame
@@ -44,6 +45,8 @@ from socp import (
     ProtocolError,
 )
 from users import Attachment, attachment_object
+
+_TLS_MARK_BYTES = 8
 
 
 class State(enum.Enum):
@@ -92,6 +95,25 @@ def new_nonce() -> str:
     return encode_base64url(secrets.token_bytes(socp.NONCE_BYTES))
 
 
+def new_tls_nonce() -> str:
+    """Return a nonce by which an acceptor tells the connector that it speaks TLS (section 15).
+
+    The connector signs it, so nobody in between can change it.
+    """
+    random = secrets.token_bytes(socp.NONCE_BYTES - _TLS_MARK_BYTES)
+    return encode_base64url(random + _tls_mark(random))
+
+
+def says_tls(nonce: str) -> bool:
+    """Tell whether a nonce of 32 bytes is one of `new_tls_nonce`; of others, one in 2^64 is taken for it."""
+    random, mark = decode_base64url(nonce)[:-_TLS_MARK_BYTES], decode_base64url(nonce)[-_TLS_MARK_BYTES:]
+    return mark == _tls_mark(random)
+
+
+def _tls_mark(random: bytes) -> bytes:
+    return hashlib.sha256(b"SOCP in TLS" + random).digest()[:_TLS_MARK_BYTES]
+
+
 def check_clock(ts: int, now: int, skew: int) -> None:
     """Refuse a time too far from ours.
 
@@ -120,6 +142,12 @@ def _signed_object(
     }
 
 
+def _without_ballast(hello: Envelope) -> Envelope:
+    """Return of a hello what is needed until the handshake is done; a stranger could make the rest take 0.5 MB."""
+    kept = socp.SHAPES[hello.type].required.keys() - {"memberships"}
+    return replace(hello, payload={name: hello.payload[name] for name in kept}, visited=(), raw=b"")
+
+
 class Acceptor:
     """The side that was connected to.
 
@@ -129,6 +157,9 @@ class Acceptor:
         last_attachment: tells the `ts` of a user's last known attachment, 0 if there is none.
         skew: how far the connector's clock may be off, in ms.
         now: the clock, Unix ms.
+
+    Attributes:
+        secure: whether the connector is connected by TLS; to be set before `receive`.
     """
 
     def __init__(
@@ -145,8 +176,9 @@ class Acceptor:
         self._skew = skew
         self._now = now
         self._hello: Envelope | None = None
-        self._nonce = new_nonce()
+        self._nonce = ""
         self.state = State.START
+        self.secure = False
         self.peer_id = socp.EVERYONE
         self.proof: Proof | None = None
 
@@ -176,7 +208,8 @@ class Acceptor:
         if envelope.type != SERVER_HELLO_JOIN and envelope.to not in (socp.EVERYONE, self._origin.id):
             raise ProtocolError(NOT_ALLOWED, f"this is {self._origin.id}")
         self._check_hello(envelope.type, key, payload)
-        self._hello = envelope
+        self._hello = _without_ballast(envelope)
+        self._nonce = new_tls_nonce() if self.secure else new_nonce()
         self.state = State.WAITING
         after = self._last_attachment(key.id) if envelope.type == USER_HELLO else 0
         challenge = {"nonce": self._nonce, "pubkey": self._origin.public.text, "after": after}
@@ -210,8 +243,8 @@ class Acceptor:
         self.state = State.DONE
         nonces = {"client_nonce": self._hello.payload["nonce"], "nonce": self._nonce}
         if self._hello.type == SERVER_HELLO_JOIN:
-            return self._origin.frame(SERVER_WELCOME, self.peer_id, {**fields, **nonces})
-        return self._origin.frame(ACK, self.peer_id, {"msg_ref": self._hello.type, **fields, **nonces})
+            return encode_frame(self._origin.signed(SERVER_WELCOME, self.peer_id, {**fields, **nonces}))
+        return encode_frame(self._origin.signed(ACK, self.peer_id, {"msg_ref": self._hello.type, **fields, **nonces}))
 
 
 class Connector:
@@ -245,14 +278,20 @@ class Connector:
         self._to = to
         self._skew = skew
         self._now = now
+        self._channel_key: PublicKey | None = None
         self._challenge = ""
         self.state = State.CONNECTING
         self.acceptor: PublicKey | None = None
         self.welcome: Envelope | None = None
         self.attached_at = 0
 
-    def hello(self) -> bytes:
-        """Return the frame that opens the handshake."""
+    def hello(self, channel_key: PublicKey | None = None) -> bytes:
+        """Return the frame that opens the handshake.
+
+        Args:
+            channel_key: the one that the acceptor has proved in TLS (section 15); None on a plain connection.
+        """
+        self._channel_key = channel_key
         return self._frame(self._type, self._to, self._now(), self._payload)
 
     def receive(self, envelope: Envelope) -> bytes | None:
@@ -276,6 +315,21 @@ class Connector:
     def _take_challenge(self, envelope: Envelope) -> bytes:
         payload = envelope.payload
         acceptor = key_of(payload["pubkey"], envelope.sender)
+        # Without this, whoever stands in the middle could answer TLS himself, and pass on what is said in it.
+        if self._channel_key is not None and self._channel_key.der != acceptor.der:
+            raise HandshakeRefused(
+                BAD_KEY,
+                f"the other side of this TLS connection has the key of {self._channel_key.id} and says it is "
+                f"{acceptor.id}: somebody may be in the middle",
+            )
+        # Whoever leads a plain connection of a server on into TLS could make up frames in its name there, since those
+        # need no signature. A user's need none on either, so that a tunnel before a client does no harm.
+        if self._channel_key is None and self._type != USER_HELLO and says_tls(payload["nonce"]):
+            raise HandshakeRefused(
+                NOT_ALLOWED,
+                "the other side speaks TLS, and this connection does not: somebody may be in the middle (or a tunnel: "
+                "connect without it, by --tls)",
+            )
         self._check_acceptor(acceptor)
         ts = self._now()
         if payload["after"] - ts > self._skew:

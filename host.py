@@ -10,23 +10,45 @@ import contextlib
 import logging
 import selectors
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import socp
-from addresses import Address, listen
+from addresses import Address, listen, source_of
+from aside import Aside
+from budget import Budget
+from channels import accept_transport, connect_transport
 from crypto.keys import PublicKey
-from framing import FROM_SERVER, FROM_STRANGER, FROM_USER, BodyLimit, decode_frame, encode_frame
+from framing import BodyLimit, decode_frame, encode_frame
+from gate import Gate, most_links
+from gathering import Gathering
 from handshake import Acceptor, Connector, HandshakeRefused, Proof
 from link import Link
 from origin import Origin
 from settings import Settings
-from socp import ACK, CTRL_CLOSE, ERROR, UNKNOWN_TYPE, USER_HELLO, Envelope, LinkError, ProtocolError
+from socp import (
+    ACK,
+    BAD_FRAME,
+    CTRL_CLOSE,
+    ERROR,
+    TOO_LARGE,
+    UNKNOWN_TYPE,
+    USER_HELLO,
+    Envelope,
+    LinkError,
+    ProtocolError,
+)
 from threads import Alarms, Deadline, Threads
-from transport import PlainTransport, Transport, accept_transport, connect_transport
+from tls import TlsError
+from transport import PlainTransport, Transport
 
 log = logging.getLogger("socp.host")
+
+# Bytes of a frame that may take long, as users of a server do, each of whom is verified: what was gathered goes first.
+_LONG = 32 * 1024
 
 Handler = Callable[[Envelope], None]
 
@@ -37,6 +59,7 @@ class Host:
     Args:
         origin: who we are.
         settings: timers and limits.
+        context: what TLS is done with on our port.
         check_hello: see handshake.Acceptor.
         last_attachment: see handshake.Acceptor.
         serve: takes over an accepted link, in its reader's thread: sends the Acceptor's `accept` frame and calls
@@ -48,6 +71,7 @@ class Host:
         origin: Origin,
         settings: Settings,
         *,
+        context: ssl.SSLContext,
         check_hello: Callable[[str, PublicKey, Mapping[str, Any]], None],
         last_attachment: Callable[[str], int],
         serve: Callable[[Link, Acceptor, Proof], None],
@@ -56,15 +80,25 @@ class Host:
         self.settings = settings
         self.threads = Threads()
         self.alarms = Alarms()
+        self.aside = Aside(self.threads)
         self.stopping = threading.Event()
+        self._context = context
         self._check_hello = check_hello
         self._last_attachment = last_attachment
         self._serve = serve
         self._listener: socket.socket | None = None
         self._wake_reader, self._wake_writer = socket.socketpair()
-        self._lock = threading.Lock()  # guards _links and _count
+        limits = settings.limits
+        self._from_stranger = BodyLimit(limits.frame_stranger, BAD_FRAME)
+        self._from_user = BodyLimit(limits.frame_user, TOO_LARGE)
+        self._from_server = BodyLimit(limits.frame_server, BAD_FRAME)
+        self._gate = Gate(settings)
+        self._budget = Budget(limits.queues)
+        self._most_links = most_links()
+        self._changed = threading.Condition()  # guards the three below
         self._links: dict[Link, str] = {}  # to the id of its peer, "*" while that is not proved
         self._count = 0
+        self._ended = 0  # links, so far
 
     # --- accepting ----------------------------------------------------------------------------------------------
 
@@ -80,6 +114,7 @@ class Host:
     def start(self) -> None:
         """Start to keep time and to accept."""
         self.alarms.start()
+        self.aside.start()
         self.threads.start("accept", self._accept)
 
     def _accept(self) -> None:
@@ -88,74 +123,115 @@ class Host:
             listener.setblocking(False)
             selector.register(listener, selectors.EVENT_READ)
             selector.register(self._wake_reader, selectors.EVENT_READ)
-            while not self.stopping.is_set():
+            while self._wait_for_room():
                 selector.select()
                 try:
-                    connection, _ = listener.accept()
+                    connection, address = listener.accept()
                 except (BlockingIOError, ConnectionError):
                     continue  # woken to stop, or the peer has given up already
                 except OSError as error:
-                    # Out of descriptors or memory: the backlog keeps, and some link will end.
-                    log.warning("cannot accept a connection: %s", error.strerror)
-                    self.stopping.wait(self.settings.timers.retry_first)
+                    self._pause(str(error.strerror))
                     continue
-                self._welcome(connection)
+                source = source_of(address[0])
+                if not self._gate.admits(source):
+                    connection.close()
+                elif not self._welcome(connection, source):
+                    self._pause("there is no thread for one")
 
-    def _welcome(self, connection: socket.socket) -> None:
+    def _wait_for_room(self) -> bool:
+        """Wait while there are as many links as descriptors allow; False when the host stops.
+
+        The backlog keeps those who come meanwhile, and what is connected goes on.
+        """
+        with self._changed:
+            if len(self._links) >= self._most_links:
+                log.warning("%d links are all that this process has descriptors for", len(self._links))
+            self._changed.wait_for(lambda: self.stopping.is_set() or len(self._links) < self._most_links)
+            return not self.stopping.is_set()
+
+    def _pause(self, why: str) -> None:
+        """Wait until a link has ended; not for ever, since others on this machine may have taken what we lack."""
+        log.warning("no more connections can be accepted now: %s", why)
+        with self._changed:
+            ended = self._ended
+            self._changed.wait_for(
+                lambda: self.stopping.is_set() or self._ended != ended, self.settings.timers.retry_first
+            )
+
+    def _welcome(self, connection: socket.socket, source: str) -> bool:
+        """Begin to read a connection; False when there is no thread for it."""
         try:
             plain = PlainTransport(connection)
         except OSError:
             connection.close()  # gone before we looked at it
-            return
-        link = self._new_link(plain, "conn")
-        if not self.threads.start(link.name, lambda: self._run_accepted(link, plain)):
-            link.abort()
-            self._end(link)
+            return True
+        link = self._new_link(plain, "conn", self._from_stranger)
+        link.source = source
+        self._gate.enter(link, source)
+        if self.threads.start(link.name, lambda: self._run_accepted(link, plain, source)):
+            return True
+        link.abort()
+        self._end(link)
+        return False
 
-    def _new_link(self, transport: Transport, kind: str, limit: BodyLimit = FROM_STRANGER) -> Link:
-        with self._lock:
+    def _new_link(self, transport: Transport, kind: str, limit: BodyLimit) -> Link:
+        with self._changed:
             self._count += 1
             name = f"{kind}-{self._count}"
-        link = Link(transport, limit, settings=self.settings, alarms=self.alarms, threads=self.threads, name=name)
+        link = Link(
+            transport,
+            limit,
+            settings=self.settings,
+            alarms=self.alarms,
+            threads=self.threads,
+            name=name,
+            budget=self._budget,
+        )
         link.expect_handshake(self.settings.timers.handshake)
-        with self._lock:
+        with self._changed:
             self._links[link] = socp.EVERYONE
         return link
 
-    def _run_accepted(self, link: Link, plain: PlainTransport) -> None:
-        acceptor = Acceptor(self.origin, self._check_hello, self._last_attachment, self.settings.limits.clock_skew)
+    def _run_accepted(self, link: Link, plain: PlainTransport, source: str) -> None:
+        acceptor = Acceptor(self.origin, self._check_newcomer, self._last_attachment, self.settings.limits.clock_skew)
+        code: str | None = None
         try:
-            link.transport = accept_transport(plain)
+            link.transport = accept_transport(plain, self._context, self.settings.tls)
+            link.begin()
+            acceptor.secure = link.secure
             for frame in link.frames():
-                envelope = socp.read_envelope(decode_frame(frame), frame)
-                if envelope.type in (ERROR, ACK):
-                    return  # never answered by an ERROR
-                answer = acceptor.receive(envelope)
-                if answer is not None:
-                    link.send(answer)
-                    continue
-                assert acceptor.proof is not None
+                answer = self.aside.do(partial(_take_of_stranger, link, acceptor, frame))
+                del frame
+                if answer is None:
+                    break
+                self._gate.greet(link)
+                link.send(answer)
+            if acceptor.proof is not None:
                 self._serve_proved(link, acceptor, acceptor.proof)
-                return
         except ProtocolError as error:
-            link.finish(self.origin.error(acceptor.peer_id, error, known=False))
+            code = error.code
+            link.finish(self.origin.error(acceptor.peer_id, error, link if acceptor.proof is not None else None))
             log.info("%s from %s: %s", link.name, link.transport.peer, error)
         except OSError as error:
-            log.debug("%s from %s: %s", link.name, link.transport.peer, error)
+            level = logging.INFO if isinstance(error, TlsError) else logging.DEBUG
+            log.log(level, "%s from %s: %s", link.name, link.transport.peer, error)
         finally:
             self._end(link)
+            if not self.stopping.is_set():
+                self._gate.note_failure(source, code, proved=acceptor.proof is not None)
+
+    def _check_newcomer(self, hello: str, key: PublicKey, payload: Mapping[str, Any]) -> None:
+        self._gate.check_room(hello)
+        self._check_hello(hello, key, payload)
 
     def _serve_proved(self, link: Link, acceptor: Acceptor, proof: Proof) -> None:
         self._note_peer(link, proof.key.id)
-        try:
-            self._serve(link, acceptor, proof)
-        except ProtocolError as error:
-            link.finish(self.origin.error(proof.key.id, error, known=True))
-            log.info("%s: %s", link.name, error)
+        self._gate.prove(link, proof.hello)
+        self._serve(link, acceptor, proof)
 
     def established(self, link: Link, hello: str) -> None:
         """Apply the limits of a link whose handshake is done."""
-        link.handshake_done(FROM_USER if hello == USER_HELLO else FROM_SERVER)
+        link.handshake_done(self._from_user if hello == USER_HELLO else self._from_server)
 
     # --- connecting ---------------------------------------------------------------------------------------------
 
@@ -172,16 +248,17 @@ class Host:
             HandshakeRefused: we were refused, or somebody else answers there.
             ProtocolError: the peer broke the rules of section 2.
         """
-        link = self._new_link(connect_transport(address, self.settings.timers.connect), "link", FROM_SERVER)
+        transport = connect_transport(address, self.settings.timers.connect, self.settings.tls)
+        link = self._new_link(transport, "link", self._from_server)
         try:
             welcome = shake_hands(link, connector)
             assert connector.acceptor is not None
             self._note_peer(link, connector.acceptor.id)
-            link.handshake_done(FROM_SERVER)
+            link.handshake_done(self._from_server)
             try:
                 serve(link, welcome)
             except ProtocolError as error:
-                link.finish(self.origin.error(connector.acceptor.id, error, known=True))
+                link.finish(self.origin.error(connector.acceptor.id, error, link))
                 raise
         finally:
             self._end(link)
@@ -196,36 +273,54 @@ class Host:
         Raises:
             LinkError: an error that closes the link.
         """
-        for frame in link.frames():
-            value = decode_frame(frame)
-            try:
-                envelope = socp.read_envelope(value, frame)
-                _handle(envelope, handlers)
-            except LinkError:
-                raise
-            except ProtocolError as error:
-                if value.get("type") in (ERROR, ACK):
-                    log.info("%s sent a wrong %s: %s", peer_id, value["type"], error)
-                    continue  # never answered by an ERROR
-                log.info("%s: %s", peer_id, error)
-                link.send(self.origin.error(peer_id, error, known=True))
+        with Gathering() as gathering:
+            for frame in link.frames(gathering.flush):
+                if len(frame) > _LONG:
+                    gathering.flush()
+                self._take(link, peer_id, frame, handlers)
+                del frame  # a large one, and what was read from it, are not kept while the next is waited for
+                gathering.flush_if_due()
+
+    def _take(self, link: Link, peer_id: str, frame: bytes, handlers: Mapping[str, Handler]) -> None:
+        value = decode_frame(frame)
+        try:
+            envelope = socp.read_envelope(value, frame)
+            _handle(envelope, handlers)
+        except LinkError:
+            raise
+        except ProtocolError as error:
+            if value.get("type") in (ERROR, ACK):
+                log.info("%s sent a wrong %s: %s", peer_id, value["type"], error)
+                return  # never answered by an ERROR
+            log.info("%s: %s", peer_id, error)
+            link.send(self.origin.error(peer_id, error, link))
 
     def close(self, link: Link, reason: str) -> None:
         """Close a link in an orderly way (section 6.4)."""
         if not link.closing:
-            with self._lock:
+            with self._changed:
                 peer = self._links.get(link, socp.EVERYONE)
-            link.finish(self.origin.frame(CTRL_CLOSE, peer, {"reason": reason}))
+            link.finish(self.origin.link_frame(link, CTRL_CLOSE, peer, {"reason": reason}))
+
+    def refuse(self, link: Link, error: LinkError) -> None:
+        """Tell a peer whose handshake is done why its link is closed, and close it."""
+        if not link.closing:
+            with self._changed:
+                peer = self._links.get(link, socp.EVERYONE)
+            link.finish(self.origin.error(peer, error, link))
 
     def _note_peer(self, link: Link, peer_id: str) -> None:
-        with self._lock:
+        with self._changed:
             self._links[link] = peer_id
-        log.debug("%s is %s at %s", link.name, peer_id, link.transport.peer)
+        log.debug("%s is %s (%s)", link.name, peer_id, link.where)
 
     def _end(self, link: Link) -> None:
         link.end()
-        with self._lock:
+        self._gate.leave(link)
+        with self._changed:
             del self._links[link]
+            self._ended += 1
+            self._changed.notify_all()
 
     # --- the end ------------------------------------------------------------------------------------------------
 
@@ -240,16 +335,19 @@ class Host:
             return
         self.stopping.set()
         self._wake_writer.send(b"\0")
+        with self._changed:
+            self._changed.notify_all()
         first()
-        with self._lock:
+        with self._changed:
             links = dict(self._links)
         for link, peer in links.items():
             if peer == socp.EVERYONE:
                 link.abort()
             else:
                 self.close(link, "shutting down")
+        self.aside.stop()
         self.threads.join(Deadline(deadline.left() * 0.8))
-        with self._lock:
+        with self._changed:
             late = list(self._links)
         for link in late:
             link.abort()
@@ -258,6 +356,20 @@ class Host:
         self.alarms.stop()
         self._wake_reader.close()
         self._wake_writer.close()
+
+
+def _take_of_stranger(link: Link, acceptor: Acceptor, frame: bytes) -> bytes | None:
+    """Take a frame of a handshake; return what to answer, None if nothing.
+
+    Raises:
+        ProtocolError: see Acceptor.receive.
+    """
+    if link.closing:
+        return None  # it had to give way: only who has a place may have others wait for what is done for it
+    envelope = socp.read_envelope(decode_frame(frame), frame)
+    if envelope.type in (ERROR, ACK):
+        return None  # never answered by an ERROR
+    return acceptor.receive(envelope)
 
 
 def shake_hands(link: Link, connector: Connector, said_hello: Callable[[], None] = lambda: None) -> Envelope:
@@ -269,10 +381,12 @@ def shake_hands(link: Link, connector: Connector, said_hello: Callable[[], None]
         said_hello: called when the hello has been sent.
 
     Raises:
+        OSError: TLS could not be set up.
         HandshakeRefused: the acceptor refused us, is not the one expected, or closed.
         ProtocolError: it broke the rules of section 2 or 3.
     """
-    link.send(connector.hello())
+    link.begin()
+    link.send(connector.hello(link.transport.channel_key))
     said_hello()
     for frame in link.frames():
         answer = connector.receive(socp.read_envelope(decode_frame(frame), frame))

@@ -49,6 +49,10 @@ class Mail:
         """The bytes that count against limits."""
         return len(self.ciphertext) + len(self.sender_pub) + len(self.content_sig)
 
+    def signed_values(self) -> dict[str, object]:
+        """Return what its sender has signed (section 4.3)."""
+        return {"ciphertext": self.ciphertext, "from": self.sender, "to": self.recipient, "ts": self.ts}
+
     def to_user(self) -> dict[str, object]:
         """Return the payload of USER_DELIVER."""
         return {

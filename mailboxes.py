@@ -71,7 +71,7 @@ class Mailboxes:
         self._say = say
         self._ready: Callable[[str], None] = _nobody
         self._lock = threading.Lock()  # guards all below, and every box and entry
-        self._boxes: dict[str, Box] = {}
+        self._boxes: dict[str, Box] = {}  # of users who are here, or have mail, which limits bound
         self._stored_bytes = 0  # these three over all boxes
         self._writing_bytes = 0
         self._kept_bytes = 0
@@ -273,15 +273,17 @@ class Mailboxes:
                 self._begin_to_store(box, entry, work, admitted=True)
         return work
 
-    def confirm(self, user_id: str, key: Key) -> None:
-        """End a message that its recipient has confirmed."""
+    def confirm(self, user_id: str, key: Key) -> bool:
+        """End a message that its recipient has confirmed; tell whether others wait that may be handed out now."""
         with self._lock:
             box = self._boxes.get(user_id)
             entry = box.entries.get(key) if box is not None else None
             if box is None or entry is None:
-                return
+                return False
             self._finish(box, entry)
+            waits = box.waits()
         self._doom_if_stored([entry])
+        return waits
 
     def begin_pump(self, user_id: str) -> object | None:
         """Return what stands for a thread that is to hand out a user's mail; None when there is no need of one."""
@@ -327,6 +329,12 @@ class Mailboxes:
         """Return the ids of all users with mail."""
         with self._lock:
             return [user_id for user_id, box in self._boxes.items() if box.entries]
+
+    def has_any(self, user_id: str) -> bool:
+        """Tell whether there is mail for a user, whoever has it in hand."""
+        with self._lock:
+            box = self._boxes.get(user_id)
+            return box is not None and bool(box.entries)
 
     def has_waiting(self, user_id: str) -> bool:
         """Tell whether a user has mail that can be handed out."""
@@ -434,7 +442,8 @@ class Mailboxes:
 
     def _doom_if_stored(self, entries: Iterable[Entry]) -> None:
         # What is being written is doomed when it has been: before, there is nothing to delete.
-        self._doom([entry.seq for entry in entries if entry.on_disk is OnDisk.YES])
+        if seqs := [entry.seq for entry in entries if entry.on_disk is OnDisk.YES]:
+            self._doom(seqs)
 
     def _doom(self, seqs: Collection[int]) -> None:
         """Have rows deleted, soon."""

@@ -80,12 +80,9 @@ def read_mail(database: Database, seqs: Sequence[int]) -> dict[int, Mail]:
     Raises:
         DatabaseError: they cannot be read.
     """
-    marks = ", ".join("?" * len(seqs))
-    query = (
-        f"SELECT seq, recipient, sender, sender_pub, ciphertext, content_sig, ts FROM mailbox WHERE seq IN ({marks})"  # noqa: S608 - question marks
-    )
+    query = "SELECT seq, recipient, sender, sender_pub, ciphertext, content_sig, ts FROM mailbox WHERE seq = ?"
     with database.reading() as connection:
-        rows = connection.execute(query, seqs).fetchall()
+        rows = [row for seq in seqs for row in connection.execute(query, (seq,))]
     found = {}
     for seq, recipient, sender, sender_pub, ciphertext, content_sig, ts in rows:
         texts = (recipient, sender, sender_pub, ciphertext, content_sig)

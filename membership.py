@@ -13,6 +13,10 @@ from crypto.signing import Signer, verify
 from origin import check_origin, key_of
 from socp import NOT_ALLOWED, Envelope, ProtocolError
 
+# Section 6.2, in ms: how long one may last, and how far ahead the clock of its introducer may be.
+_LIFETIME_MOST = 7 * 24 * 60 * 60 * 1000
+_SKEW = 5 * 60 * 1000
+
 
 @dataclass(frozen=True)
 class Membership:
@@ -104,6 +108,10 @@ def read_membership(value: Mapping[str, Any], pins: Mapping[str, PublicKey], now
     )
     if membership.expires <= now:
         raise ProtocolError(NOT_ALLOWED, "a membership that has expired")
+    # What an introducer gave by mistake or by malice ends by itself: and with a time that no other can reach, it would
+    # count before all that are issued later.
+    if membership.issued > now + _SKEW or membership.expires - membership.issued > _LIFETIME_MOST:
+        raise ProtocolError(NOT_ALLOWED, "a membership of the future, or of too long a time")
     if not verify(introducer, membership._statement(), membership.sig):
         raise ProtocolError(NOT_ALLOWED, "a membership with a wrong signature")
     return membership

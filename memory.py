@@ -62,7 +62,7 @@ class Shown:
         self._most = most
         self._lock = threading.Lock()  # guards _known
         with database.reading() as connection:
-            rows = connection.execute(f"SELECT msg_ref, done FROM {table} ORDER BY begun").fetchall()  # noqa: S608 - ours
+            rows = connection.execute(self._about("SELECT msg_ref, done FROM {table} ORDER BY begun")).fetchall()
         self._known: OrderedDict[str, Showing] = OrderedDict(
             (msg_ref, Showing.DONE if done else Showing.BEGUN) for msg_ref, done in rows[-most:]
         )
@@ -87,7 +87,7 @@ class Shown:
             DatabaseError: it is not written down, and must not be shown.
         """
         # A row that is there already is of a write that seemed to have failed.
-        statement = f"INSERT INTO {self._table} VALUES (?, ?, 0) ON CONFLICT (msg_ref) DO NOTHING"  # noqa: S608 - ours
+        statement = self._about("INSERT INTO {table} VALUES (?, ?, 0) ON CONFLICT (msg_ref) DO NOTHING")
         now = socp.now_ms()
         self._database.commit(lambda connection: connection.execute(statement, (msg_ref, now)))
         self._note(msg_ref, Showing.BEGUN)
@@ -105,7 +105,11 @@ class Shown:
         self._write("DELETE FROM {table} WHERE msg_ref = ?", msg_ref)
 
     def _write(self, statement: str, *values: object) -> None:
-        self._database.write_soon(statement.format(table=self._table), *values)
+        self._database.write_soon(self._about(statement), *values)
+
+    def _about(self, statement: str) -> str:
+        """Return a statement about our table, whose name is the program's own."""
+        return statement.format(table=self._table)
 
     def _note(self, msg_ref: str, showing: Showing) -> None:
         forgotten = ""
@@ -142,6 +146,11 @@ class Concluded:
     def forget_old(self) -> None:
         """Let go on the disk of what is too old; see Shown.forget_old."""
         self._database.write_soon("DELETE FROM concluded WHERE at < ?", socp.now_ms() - self._age)
+        self._database.write_soon(
+            "DELETE FROM concluded WHERE (sender, file_id) NOT IN "
+            "(SELECT sender, file_id FROM concluded ORDER BY at DESC LIMIT ?)",
+            self._most,
+        )
 
     def get(self, sender: str, file_id: str) -> tuple[str, str] | None:
         """Return the final status of a transfer and the SHA-256 of its file, in hex; None if it has not ended here."""
@@ -160,7 +169,10 @@ class Concluded:
             self._database.commit(lambda connection: connection.execute(statement, row))
         except DatabaseError as error:
             raise NotRemembered(str(error)) from error
+        forgotten: tuple[str, str] | None = None
         with self._lock:
             self._known[(sender, file_id)] = (status, sha256)
             if len(self._known) > self._most:
-                self._known.popitem(last=False)
+                forgotten, _ = self._known.popitem(last=False)
+        if forgotten is not None:  # on the disk too: whoever sends files must not fill it with what they were
+            self._database.write_soon("DELETE FROM concluded WHERE sender = ? AND file_id = ?", *forgotten)

@@ -22,13 +22,14 @@ from handshake import Connector, HandshakeRefused
 from host import Handler, Host, send_gossip
 from link import Link
 from membership import Membership, check_announce, newest, read_membership
-from origin import check_origin
+from origin import check_link_frame
 from routing import Change, RoutingTable, SeenCache
 from socp import (
     CTRL_CLOSE,
     HEARTBEAT,
     NOT_ALLOWED,
     SERVER_ANNOUNCE,
+    SERVER_BUSY,
     SERVER_HELLO_JOIN,
     SERVER_HELLO_LINK,
     Envelope,
@@ -92,6 +93,7 @@ class Mesh:
         self._timers = host.settings.timers
         self._skew = host.settings.limits.clock_skew
         self._servers_most = host.settings.limits.servers
+        self._lifetime = host.settings.limits.membership
         self._table = table
         self._directory = directory
         self._seen = seen
@@ -106,14 +108,15 @@ class Mesh:
         # Guards all below. May be held when the table's lock is taken, never the other way round. Re-entrant.
         self._changed = threading.Condition()
         self._own: dict[str, Membership] = {}  # by introducer
-        self._known: dict[str, Membership] = {}  # the newest of each other server
-        self._keys: dict[str, PublicKey] = {}  # of every server heard of
+        self._known: dict[str, Membership] = {}  # the newest of each other server, at most `servers`
+        self._keys: dict[str, PublicKey] = {}  # of those, and so on: `servers` bounds all of it
         self._linkless_since: dict[str, float] = {}
         self._joined: dict[Link, PublicKey] = {}
-        self._awaited: set[str] = set()  # servers without a link whose users were heard of
+        self._awaited: set[str] = set()  # of those, the ones without a link whose users were heard of
 
     def start(self) -> None:
         """Take up what is known from before, and begin to join and to dial."""
+        self._directory.forget_memberships(socp.now_ms() - self._lifetime)
         for membership in self._directory.memberships(self._pins, socp.now_ms()):
             if membership.server_id != self._origin.id:
                 self._learn(membership)
@@ -241,7 +244,7 @@ class Mesh:
         """Refuse the SERVER_HELLO_LINK of a server that shows no membership of its own (section 6.2).
 
         Raises:
-            ProtocolError: NOT_ALLOWED.
+            ProtocolError: NOT_ALLOWED; SERVER_BUSY, when as many servers are known as can be.
         """
         if key.id == self._origin.id:
             raise ProtocolError(NOT_ALLOWED, "this is yourself")
@@ -256,28 +259,42 @@ class Mesh:
             raise ProtocolError(
                 NOT_ALLOWED, "no valid membership for this id, key, host and port by an introducer pinned here"
             )
-        self._learn(best)
+        if not self._learn(best):
+            raise ProtocolError(SERVER_BUSY, "this server knows as many others as it takes in")
 
-    def _learn(self, membership: Membership) -> None:
-        """Note a verified membership of another server, and see to it that there is a link."""
+    def _learn(self, membership: Membership) -> bool:
+        """Note a verified membership of another server, and see to it that there is a link.
+
+        Returns:
+            False when no more servers are taken in: all that is kept of servers is kept of those that are known.
+        """
         server_id = membership.server_id
         if server_id == self._origin.id:
-            return
+            return True
         with self._changed:
             known = self._known.get(server_id)
             if known is not None and known.issued >= membership.issued:
-                return
+                return True
             if known is None and len(self._known) >= self._servers_most:
                 log.warning("%d servers are known, and no more are taken in: %s", len(self._known), server_id)
-                return
+                return False
             self._known[server_id] = membership
             self._keys[server_id] = membership.key
             self._linkless_since.setdefault(server_id, time.monotonic())
             self._changed.notify_all()
         self._table.set_address(server_id, membership.address)
         self._directory.save_membership(membership)
-        if known is None:
-            self._host.threads.start(f"dial {server_id}", partial(self._keep_linked, server_id))
+        dial = partial(self._keep_linked, server_id)
+        if known is None and not self._host.threads.start(f"dial {server_id}", dial):
+            self._forget(server_id)
+        return True
+
+    def _forget(self, server_id: str) -> None:
+        """Keep nothing of a server until it is heard of again: servers come and go, and not all can be kept."""
+        with self._changed:
+            del self._known[server_id], self._keys[server_id], self._linkless_since[server_id]
+        self._table.drop_address(server_id)
+        self._directory.forget_memberships(socp.now_ms() - self._lifetime)
 
     def _keep_linked(self, server_id: str) -> None:
         backoff = Backoff(self._timers.retry_first, self._timers.retry_most)
@@ -310,7 +327,7 @@ class Mesh:
                 membership = self._known[server_id]
                 wait = (membership.expires - socp.now_ms()) / 1000
                 if wait <= 0:
-                    del self._known[server_id]  # until it is heard of again
+                    self._forget(server_id)
                     return None
                 if self._own_valid():
                     grace = 0.0 if self._origin.id < server_id else self._timers.dial_grace
@@ -338,11 +355,10 @@ class Mesh:
         """
         older = self._table.add_server(peer.id, peer.link)
         with self._changed:
-            self._keys[peer.id] = peer.key
             self._changed.notify_all()
         if older is not None:
             self._host.close(older, "replaced by a newer link")
-        log.info("link to server %s is up (%s)", peer.id, peer.link.transport.peer)
+        log.info("link to server %s is up (%s)", peer.id, peer.link.where)
         try:
             for membership in self._own_valid():  # each is for those who have pinned its introducer
                 self._announce(membership, {peer.id: peer.link})
@@ -354,7 +370,8 @@ class Mesh:
             if self._table.drop_server(peer.id, peer.link):
                 log.info("link to server %s is down", peer.id)
                 with self._changed:
-                    self._linkless_since[peer.id] = time.monotonic()
+                    if peer.id in self._known:
+                        self._linkless_since[peer.id] = time.monotonic()
                     self._changed.notify_all()
                 self._host.alarms.after(self._timers.lost_after, partial(self._check_lost, peer.id))
 
@@ -389,7 +406,7 @@ class Mesh:
                 return
             if envelope.to not in (self._origin.id, socp.EVERYONE):
                 raise ProtocolError(NOT_ALLOWED, f"{envelope.type} is not addressed to this server")
-            check_origin(envelope, peer.key)
+            check_link_frame(envelope, peer.key, peer.link)
             handler(envelope)
 
         return checked
@@ -435,7 +452,8 @@ class Mesh:
     def answer_heartbeat(self, peer: Peer, envelope: Envelope) -> None:
         """Answer a HEARTBEAT that asks for it, and no other (section 6.4)."""
         if envelope.payload.get("probe"):
-            peer.link.send(self._origin.frame(HEARTBEAT, peer.id, {"present": self._table.present(self._origin.id)}))
+            present = {"present": self._table.present(self._origin.id)}
+            peer.link.send(self._origin.link_frame(peer.link, HEARTBEAT, peer.id, present))
 
     def take_close(self, peer: Peer, envelope: Envelope) -> None:
         """Close a link that the peer has said goodbye on."""
@@ -451,9 +469,9 @@ class Mesh:
         with self._changed:
             introducers = dict(self._joined)
         for link, key in introducers.items():
-            link.send(self._origin.frame(HEARTBEAT, key.id, {}))
+            link.send(self._origin.link_frame(link, HEARTBEAT, key.id, {}))
         for server_id, link in self._table.server_links().items():
-            link.send(self._origin.frame(HEARTBEAT, server_id, {"present": present}))
+            link.send(self._origin.link_frame(link, HEARTBEAT, server_id, {"present": present}))
 
 
 def _check_server(server_id: str, key: PublicKey) -> None:

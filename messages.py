@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import socp
+from ciphers import Cipher
 from crypto.keys import PublicKey
 from crypto.signing import BROADCAST, MANIFEST, Purpose, verify_content
 from origin import key_of
@@ -28,7 +29,11 @@ def check_broadcast(envelope: Envelope) -> None:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What FILE_START says of a file; `peer` is the other end, `size` in bytes, `sha256` in hex."""
+    """What FILE_START says of a file; `peer` is the other end, `size` in bytes, `sha256` in hex.
+
+    Attributes:
+        cipher: what all of its chunks are sealed by.
+    """
 
     file_id: str
     peer: str
@@ -36,6 +41,7 @@ class Manifest:
     size: int
     sha256: str
     chunks: int
+    cipher: Cipher = Cipher.BLOCKS
 
 
 def read_manifest(envelope: Envelope) -> tuple[Manifest, PublicKey]:
@@ -55,6 +61,7 @@ def read_manifest(envelope: Envelope) -> tuple[Manifest, PublicKey]:
         payload["size"],
         payload["sha256"],
         payload["chunks"],
+        Cipher.of_manifest(payload),
     )
     return manifest, key
 

@@ -10,7 +10,6 @@ we end, kill -9 included, the system closes it, and they end too.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import hashlib
 import importlib
@@ -30,6 +29,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from console import complain, say, speak_utf8
+from programs import ArgumentParser
 from threads import Deadline
 
 HERE = Path(__file__).resolve().parent
@@ -247,6 +247,8 @@ def _start_client(network: Network, name: str, port: int) -> Program:
         name,
         "--downloads",
         network.directory / f"files-of-{name}",
+        "--accept-from",
+        "all",
     )
     client.expect(r"\[Me\] user_id = ")
     return client
@@ -379,7 +381,7 @@ def main() -> int:
     """Do what the first argument says; returns the exit code."""
     if sys.argv[1:2] == ["run"]:
         return run_on_leash(sys.argv[2:])
-    parser = argparse.ArgumentParser(description="Run a whole network on this machine.")
+    parser = ArgumentParser(description="Run a whole network on this machine.")
     parser.add_argument("what", choices=("demo", "chat", "client"))
     parser.add_argument("--name", help="the display name to go by in `chat` and `client`")
     arguments = parser.parse_args()

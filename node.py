@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import directory
 import mailstore
 import socp
+from access import Access
 from addresses import Address
 from answers import Speaker
+from bucket import Bucket
 from carrier import Carrier
 from crypto.keys import PublicKey
 from crypto.signing import Signer
@@ -21,15 +24,26 @@ from directory import Directory
 from forwarding import Forwarder
 from handshake import Acceptor, Proof
 from host import Handler, Host
+from known import KnownUsers
 from link import Link
 from mailboxes import Mailboxes
 from membership import Membership
 from mesh import Mesh, Peer
+from newcomers import Newcomers
 from origin import Origin
 from presence import Presence
 from routing import RoutingTable, SeenCache
 from settings import Settings
-from socp import NOT_ALLOWED, SERVER_HELLO_JOIN, SERVER_HELLO_LINK, USER_HELLO, Envelope, ProtocolError
+from socp import (
+    NOT_ALLOWED,
+    SERVER_BUSY,
+    SERVER_HELLO_JOIN,
+    SERVER_HELLO_LINK,
+    USER_HELLO,
+    Envelope,
+    LinkError,
+    ProtocolError,
+)
 from threads import Deadline
 from users import Attachment, User
 
@@ -37,6 +51,8 @@ log = logging.getLogger("socp.node")
 
 # Of what a server's database holds; see database.Database.
 SCHEMAS = (directory.SCHEMA, mailstore.SCHEMA)
+
+_NOT_HERE = "this user may not attach to this server"
 
 # Of the time that a server has to end: the rest is for its database, which the last links give something to write.
 _LINKS_SHARE = 0.9
@@ -48,10 +64,12 @@ class Node:
     Args:
         signer: its identity.
         settings: timers and limits.
+        context: what TLS is done with on our port.
         database: of SCHEMAS, not started yet.
         pins: the introducers' keys by id.
         introducers: where to join.
         registered: told of each membership that an introducer has granted.
+        access: which users may attach here.
 
     Raises:
         DatabaseError: the database cannot be read.
@@ -63,9 +81,11 @@ class Node:
         settings: Settings,
         database: Database,
         *,
+        context: ssl.SSLContext,
         pins: Mapping[str, PublicKey],
         introducers: Iterable[Address],
         registered: Callable[[Membership], None],
+        access: Access,
     ) -> None:
         origin = Origin(signer)
         self.id = origin.id
@@ -75,17 +95,21 @@ class Node:
         self._pins = pins
         self._introducers = list(introducers)
         self._registered = registered
+        self._access = access
+        self._newcomers = Newcomers(settings.limits.identities, settings.limits.sources)
         self.host = Host(
             origin,
             settings,
+            context=context,
             check_hello=self._check_hello,
             last_attachment=self._last_attachment,
             serve=self._serve,
         )
         self._mesh: Mesh | None = None
         self._directory = Directory(database, self._later)
-        self.table = RoutingTable(origin.id, self._directory.users())
         self._mail = Mailboxes(database, settings.limits, self._later, Speaker(self.host).say)
+        known = KnownUsers(self._directory.users(), settings.limits.known_users, self._mail.has_any)
+        self.table = RoutingTable(origin.id, known)
         self._mail.watch(self._mail_waits)
         self.carrier = Carrier(self.host, self._mail)
         self.forwarder = Forwarder(self.host, self.table, self._mail, self._mail_waits)
@@ -149,10 +173,10 @@ class Node:
 
     def _let_users_go(self, deadline: Deadline) -> None:
         # Users first, while the other servers can still be told that they left.
-        farewell = self._origin.frame(socp.CTRL_CLOSE, socp.EVERYONE, {"reason": "shutting down"})
+        farewell = self._origin.frames(socp.CTRL_CLOSE, socp.EVERYONE, {"reason": "shutting down"})
         enough = Deadline(deadline.left() / 2)
         for user_id, link in self.table.local_by_id().items():
-            link.finish(farewell)
+            link.finish(farewell(link))
             if enough.left():
                 self.presence.detach(user_id, link)
             self.carrier.end(user_id, link)
@@ -160,13 +184,22 @@ class Node:
         self.presence.wake()
         self.forwarder.wake()
 
+    def read_again(self) -> None:
+        """Read the lists of users again, and close the links of those who may not be here any more."""
+        if not self._access.read_again():
+            return
+        for user_id, link in self.table.local_by_id().items():
+            if not self._access.allows(user_id):
+                log.info("user %s may not be here any more", user_id)
+                self.host.refuse(link, LinkError(NOT_ALLOWED, _NOT_HERE))
+
     def _run_heartbeat(self) -> None:
         while not self.host.stopping.wait(self._settings.timers.heartbeat):
             links = self.table.local_links()
             if links:
-                frame = self._origin.frame(socp.HEARTBEAT, socp.EVERYONE, {})
+                frame = self._origin.frames(socp.HEARTBEAT, socp.EVERYONE, {})
                 for link in links:
-                    link.send(frame)
+                    link.send(frame(link))
             self._linked().beat(self.table.present(self.id))
 
     # --- the handshake ------------------------------------------------------------------------------------------
@@ -174,8 +207,14 @@ class Node:
     def _check_hello(self, hello: str, key: PublicKey, payload: Mapping[str, Any]) -> None:
         if hello == SERVER_HELLO_JOIN:
             raise ProtocolError(NOT_ALLOWED, "this is a server; join through an introducer")
+        if hello == USER_HELLO:
+            self._check_allowed(key.id)
         if hello == SERVER_HELLO_LINK:
             self._linked().check_hello(key, payload["host"], payload["port"], payload["memberships"])
+
+    def _check_allowed(self, user_id: str) -> None:
+        if not self._access.allows(user_id):
+            raise LinkError(NOT_ALLOWED, _NOT_HERE)
 
     def _last_attachment(self, user_id: str) -> int:
         user = self.table.user(user_id)
@@ -193,6 +232,8 @@ class Node:
         attach = Attachment(proof.nonce, proof.ts, proof.content_sig)
         meta, caps = proof.payload["meta"], tuple(proof.payload["caps"])
         user = User(proof.key.id, self.id, proof.key.text, meta, caps, attach, online=True)
+        if self.table.user(user.user_id) is None and not self._newcomers.admit(link.source):
+            raise LinkError(SERVER_BUSY, "too many new users come from your address; try again in an hour")
         try:
             self.presence.attach(
                 user,
@@ -201,7 +242,8 @@ class Node:
                 partial(self.carrier.begin, user.user_id, link),
             )
             self.host.established(link, proof.hello)
-            log.info("user %s attached", user.user_id)
+            log.info("user %s attached (%s)", user.user_id, link.where)
+            self._check_allowed(user.user_id)  # the lists may have been read again since the hello
             self.host.dispatch(link, user.user_id, self._user_handlers(link, user))
         finally:
             self.presence.detach(user.user_id, link)
@@ -212,6 +254,8 @@ class Node:
 
     def _user_handlers(self, link: Link, user: User) -> dict[str, Handler]:
         relay = partial(self.delivery.relay, user)
+        limits = self._settings.limits
+        questions = Bucket(limits.questions, limits.questions_per_second)
         return {
             socp.MSG_DIRECT: partial(self.delivery.take_direct, user),
             socp.MSG_PUBLIC_CHANNEL: partial(self.delivery.take_broadcast, user),
@@ -220,8 +264,8 @@ class Node:
             socp.FILE_END: relay,
             socp.FILE_ACK: relay,
             socp.ACK: partial(self._take_user_ack, user),
-            socp.USER_LIST_REQUEST: partial(self.delivery.take_list_request, link, user),
-            socp.USER_KEY_REQUEST: partial(self.delivery.take_key_request, link, user),
+            socp.USER_LIST_REQUEST: partial(self.delivery.take_list_request, link, user, questions),
+            socp.USER_KEY_REQUEST: partial(self.delivery.take_key_request, link, user, questions),
             socp.HEARTBEAT: partial(self._take_user_heartbeat, link, user),
             socp.CTRL_CLOSE: partial(self._take_user_close, link, user),
             socp.ERROR: lambda _: None,
@@ -269,4 +313,4 @@ class Node:
     def _take_user_heartbeat(self, link: Link, user: User, envelope: Envelope) -> None:
         check_sender(user, envelope)
         if envelope.payload.get("probe"):
-            link.send(self._origin.frame(socp.HEARTBEAT, envelope.sender, {}))
+            link.send(self._origin.link_frame(link, socp.HEARTBEAT, envelope.sender, {}))

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import socp
+from bucket import Bucket
 from crypto.encoding import canonical
 from directory import Directory
 from framing import SEPARATORS_MOST, count_separators
@@ -23,6 +24,7 @@ from socp import (
     INVALID_SIG,
     NAME_IN_USE,
     PRESENCE,
+    SERVER_BUSY,
     USER_ADVERTISE,
     USER_REMOVE,
     USER_SYNC,
@@ -37,16 +39,28 @@ log = logging.getLogger("socp.presence")
 
 # Entries of one PRESENCE frame: at 64 characters of display name each, well under a frame.
 _PRESENCE_ENTRIES = 1000
+# USER_SYNC_REQUESTs that a server may send at once.
+_SYNC_REQUESTS = 10
+_NO_ROOM = "as many users are known as can be, and one of another server is not taken in"
+# Of the digest, until a server is asked for its users again some of which found no room: after an hour.
+_PATIENT_MISMATCHES = 240
 
 
 class _PeerState:
-    """What is kept of one link to a server: the USER_SYNC that is arriving, and how often the digest was off."""
+    """What is kept of one link to a server: the USER_SYNC that is arriving, and how often the digest was off.
 
-    def __init__(self) -> None:
+    Args:
+        heartbeat: seconds between two of the server's.
+    """
+
+    def __init__(self, heartbeat: float) -> None:
         self.mismatches = 0
         self.parts_seen = 0
         self.last_part = -1
         self.listed: set[str] = set()
+        self.lacking = False  # there was no room for some of its users
+        # A server asks at every second heartbeat at most; each time costs us as much as all our users take.
+        self.requests = Bucket(_SYNC_REQUESTS, 1 / heartbeat)
         self.sending = threading.Lock()  # held while a USER_SYNC is being sent here; never waited for
 
     def begin_again(self) -> None:
@@ -82,7 +96,7 @@ class Presence:
         self._mesh = mesh
         self._placed = placed
         self._peers_lock = threading.Lock()  # guards _peers
-        self._peers: dict[Link, _PeerState] = {}
+        self._peers: dict[Link, _PeerState] = {}  # of links that are up, or ended since the last came up
         self._changed = threading.Condition()  # guards _news
         self._news: set[str] = set()  # the ids of users who came or went since the last PRESENCE
 
@@ -98,9 +112,10 @@ class Presence:
             begin: told when others can write to the user; what is sent from there waits behind the welcome.
 
         Raises:
-            LinkError: NAME_IN_USE, if the older link lives; BAD_TIMESTAMP, if a newer attachment is known.
+            LinkError: NAME_IN_USE, if the older link lives; BAD_TIMESTAMP, if a newer attachment is known; SERVER_BUSY,
+                if there is no room for a user who is new.
         """
-        first = welcome()
+        first = self._host.aside.do(welcome)
         while True:
             link.hold()
             change = self._table.attach(user, link)
@@ -109,16 +124,20 @@ class Presence:
             older = self._table.local_link(user.user_id)
             if older is None:
                 raise LinkError(BAD_TIMESTAMP, "a newer attachment of this user is known; attach again")
-            probe = self._origin.frame(socp.HEARTBEAT, user.user_id, {"probe": True})
+            probe = self._origin.link_frame(older, socp.HEARTBEAT, user.user_id, {"probe": True})
             if older.alive_within(self._timers.probe, asked_by=probe):
                 raise LinkError(NAME_IN_USE, "this user is attached here already, and its client answers")
             older.abort()
             self.detach(user.user_id, older)
+        if change.refused:
+            self.publish(change)
+            raise LinkError(SERVER_BUSY, "as many users are known here as can be; try another server")
         begin()
         link.release(first)
         self.publish(change)
         payload = {**user.to_wire(), "server_id": self._origin.id}
-        self._mesh().spread(self._origin.signed(USER_ADVERTISE, EVERYONE, payload))
+        signed = partial(self._origin.signed, USER_ADVERTISE, EVERYONE, payload)
+        self._mesh().spread(self._host.aside.do(signed))
 
     def detach(self, user_id: str, link: Link) -> None:
         """Note that a link of a user has ended; harmless when it was not in use any more."""
@@ -133,6 +152,8 @@ class Presence:
         for user in change.saved:
             self._directory.save_user(user)
             self._placed(user.user_id)
+        for user_id in change.forgotten:
+            self._directory.forget_user(user_id)
         with self._changed:
             self._news.update(change.joined)
             self._news.update(change.left)
@@ -155,7 +176,10 @@ class Presence:
         user, _ = read_user(envelope.payload, envelope.sender, online=True, newest=newest)
         if self._mesh().remember(seen):
             self._note_advertised(user)
-            self.publish(self._table.advertise(user))
+            change = self._table.advertise(user)
+            self.publish(change)
+            if change.refused:
+                log.warning(_NO_ROOM)
             self._mesh().expect_link(user.home)
             self._mesh().spread(envelope.to_wire(), envelope.visited)
 
@@ -164,7 +188,7 @@ class Presence:
         link = self._table.server_link(user.home)
         with self._peers_lock:
             state = self._peers.get(link) if link is not None else None
-        if state is not None and state.parts_seen:
+        if state is not None and state.parts_seen and len(state.listed) < self._limits.known_users:
             state.listed.add(user.user_id)
 
     def take_remove(self, envelope: Envelope) -> None:
@@ -201,12 +225,12 @@ class Presence:
         """Begin a link to a server by telling it of our users."""
         with self._peers_lock:
             self._peers = {link: state for link, state in self._peers.items() if not link.closing}
-            self._peers[peer.link] = _PeerState()
+            self._peers[peer.link] = _PeerState(self._timers.heartbeat)
         self._send_sync(peer)
 
     def _state(self, peer: Peer) -> _PeerState:
         with self._peers_lock:
-            return self._peers.setdefault(peer.link, _PeerState())
+            return self._peers.setdefault(peer.link, _PeerState(self._timers.heartbeat))
 
     def _send_sync(self, peer: Peer) -> None:
         """Send USER_SYNC from a thread of its own, which can wait for a slow link where a reader must not."""
@@ -232,7 +256,7 @@ class Presence:
         batches = list(_batches(users, self._limits.sync_bytes))
         for part, entries in enumerate(batches, start=1):
             payload = {"server_id": self._origin.id, "users": entries, "part": part, "parts": len(batches)}
-            frame = self._origin.frame(USER_SYNC, peer.id, payload)
+            frame = self._origin.link_frame(peer.link, USER_SYNC, peer.id, payload)
             while peer.link.send(frame) is Sent.FULL:
                 if not peer.link.wait_until_drained(self._timers.full):
                     return False
@@ -258,8 +282,13 @@ class Presence:
             except ProtocolError as error:
                 wrong = wrong or error  # one bad entry hides none of the others
                 continue
-            self.publish(self._table.sync(user))
-            state.listed.add(user.user_id)
+            change = self._table.sync(user)
+            self.publish(change)
+            if change.refused:
+                state.lacking = True
+                log.warning(_NO_ROOM)
+            elif len(state.listed) < self._limits.known_users:  # it is for the peer to say when a USER_SYNC ends
+                state.listed.add(user.user_id)
         state.parts_seen += 1
         if state.parts_seen >= payload["parts"]:
             self.publish(self._table.sync_done(peer.id, frozenset(state.listed)))
@@ -273,8 +302,11 @@ class Presence:
         return read_user(entry, peer.id, online=entry["online"], newest=newest)[0]
 
     def take_sync_request(self, peer: Peer, _envelope: Envelope) -> None:
-        """Send USER_SYNC again."""
-        self._send_sync(peer)
+        """Send USER_SYNC again, unless it was asked for too often."""
+        if self._state(peer).requests.take():
+            self._send_sync(peer)
+        else:
+            log.info("%s asks for our users too often; passed over", peer.id)
 
     def take_heartbeat(self, peer: Peer, envelope: Envelope) -> None:
         """Compare the peer's digest with ours, and ask for a USER_SYNC when it was off twice in a row."""
@@ -287,10 +319,11 @@ class Presence:
             state.mismatches = 0
             return
         state.mismatches += 1
-        if state.mismatches >= 2:
-            state.mismatches = 0
+        # What there was no room for would be missing again, and be sent and verified for nothing.
+        if state.mismatches >= (_PATIENT_MISMATCHES if state.lacking else 2):
+            state.mismatches, state.lacking = 0, False
             log.info("what is known of the users at %s is off; asking it", peer.id)
-            peer.link.send(self._origin.frame(USER_SYNC_REQUEST, peer.id, {}))
+            peer.link.send(self._origin.link_frame(peer.link, USER_SYNC_REQUEST, peer.id, {}))
 
     # --- what clients see ---------------------------------------------------------------------------------------
 
@@ -302,9 +335,9 @@ class Presence:
                 # As it is now: of two changes, the one told here last need not be the one that came last.
                 users = [user for user_id in sorted(news) if (user := self._table.user(user_id)) is not None]
                 for payload in _notices(users):
-                    frame = self._origin.frame(PRESENCE, EVERYONE, payload)
+                    frame = self._origin.frames(PRESENCE, EVERYONE, payload)
                     for link in links:
-                        link.send(frame)  # when its queue is full, it goes without
+                        link.send(frame(link))  # when its queue is full, it goes without
             self._host.stopping.wait(self._timers.presence)
 
     def _next_news(self) -> set[str] | None:

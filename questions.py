@@ -6,8 +6,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from errors import ChatError, NoAnswer, NotConnected, UserUnknown
-from socp import USER_NOT_FOUND, Envelope
+from errors import ChatError, NoAnswer, NotConnected, ServerBusy, UserUnknown
+from socp import SERVER_BUSY, USER_NOT_FOUND, Envelope
+from threads import Deadline
+
+_KINDS: dict[str, type[ChatError]] = {USER_NOT_FOUND: UserUnknown, SERVER_BUSY: ServerBusy}
 
 
 @dataclass(eq=False)
@@ -24,10 +27,13 @@ class Questions:
 
     Args:
         asked: told of each question, once it waits.
+        busy: seconds until a question is asked again that the server was too busy for.
     """
 
-    def __init__(self, asked: Callable[[], None]) -> None:
+    def __init__(self, asked: Callable[[], None], busy: float) -> None:
         self._asked = asked
+        self._busy = busy
+        self._ended = threading.Event()  # nobody need wait to ask again
         self._lock = threading.Lock()  # guards the two below, and what is in the questions
         self._waiting: list[_Question] = []
         self._closed = ""
@@ -38,7 +44,7 @@ class Questions:
             return bool(self._waiting)
 
     def ask(self, send: Callable[[], None], expects: str, about: str, seconds: float) -> Envelope:
-        """Ask, and wait for the answer.
+        """Ask, and wait for the answer; ask again, for as long, when the server is too busy.
 
         Args:
             send: sends the question.
@@ -49,7 +55,21 @@ class Questions:
         Raises:
             ChatError: the server refused, did not answer, or is gone.
         """
-        question = _Question(expects, about)
+        deadline = Deadline(seconds)
+        while True:
+            try:
+                answer = self._ask_once(send, _Question(expects, about), deadline)
+            except ServerBusy:
+                if deadline.left() <= self._busy:
+                    raise
+                self._ended.wait(self._busy)
+                continue
+            if answer is None:
+                raise NoAnswer(f"the server did not answer within {seconds:g} s; try again")
+            return answer
+
+    def _ask_once(self, send: Callable[[], None], question: _Question, deadline: Deadline) -> Envelope | None:
+        """Ask once; None when there was no answer in time."""
         with self._lock:
             if self._closed:
                 raise NotConnected(self._closed)
@@ -57,15 +77,13 @@ class Questions:
         self._asked()
         try:
             send()
-            if not question.answered.wait(seconds):
-                raise NoAnswer(f"the server did not answer within {seconds:g} s; try again")
+            question.answered.wait(deadline.left())
         finally:
             with self._lock:
                 if question in self._waiting:
                     self._waiting.remove(question)
         if question.error is not None:
             raise question.error
-        assert question.answer is not None
         return question.answer
 
     def answer(self, envelope: Envelope, about: str = "") -> None:
@@ -83,7 +101,7 @@ class Questions:
         with self._lock:
             for question in self._waiting:
                 if about in ("", question.about):
-                    question.error = UserUnknown(text) if code == USER_NOT_FOUND else ChatError(text)
+                    question.error = _KINDS.get(code, ChatError)(text)
                     self._done(question)
                     return True
         return False
@@ -99,6 +117,7 @@ class Questions:
         """Give up, for good: whoever asks from now on is told the same at once."""
         with self._lock:
             self._closed = reason
+        self._ended.set()
         self.give_up(reason)
 
     def _done(self, question: _Question) -> None:

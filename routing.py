@@ -6,6 +6,7 @@ tells its key and its last attachment. Nothing here does I/O, signs or verifies;
 
 from __future__ import annotations
 
+import bisect
 import enum
 import hashlib
 import threading
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from addresses import Address
 from crypto.encoding import digest, encode_base64url
+from known import KnownUsers
 from link import Link
 from socp import CAP_PRESENCE
 from users import User
@@ -29,6 +31,8 @@ class Change:
     left: tuple[str, ...] = ()  # ids of users who are away now
     saved: tuple[User, ...] = ()  # to be written to the directory
     displaced: tuple[Link, ...] = ()  # local links whose users have attached elsewhere since
+    forgotten: tuple[str, ...] = ()  # ids of users whom nothing is known of any more
+    refused: bool = False  # the user is not taken in, for want of room
 
 
 class Where(enum.Enum):
@@ -56,16 +60,18 @@ class Route:
 
 
 class RoutingTable:
-    """The tables of the server `own_id`."""
+    """The tables of the server `own_id`, which begin with the users that are known from before."""
 
-    def __init__(self, own_id: str, users: Iterable[User] = ()) -> None:
+    def __init__(self, own_id: str, known: KnownUsers | None = None) -> None:
         self.own_id = own_id
-        self._lock = threading.Lock()  # guards all tables below
+        # Guards all tables below. May be held when the mailboxes' lock is taken, never the other way round.
+        self._lock = threading.Lock()
         self.local_users: dict[str, Link] = {}
         self.user_locations: dict[str, str] = {}  # online users alone, to the id of their server
+        self._online: list[str] = []  # their ids, sorted: a page of them is asked for at any user's will
         self.servers: dict[str, Link] = {}
         self.server_addrs: dict[str, Address] = {}
-        self._users = {user.user_id: user for user in users}
+        self._users = known if known is not None else KnownUsers()
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -134,13 +140,13 @@ class RoutingTable:
     def online_page(self, after: str, limit: int) -> tuple[list[User], int]:
         """Return the online users behind `after`, by id, at most `limit`; and how many are online in all."""
         with self._lock:
-            ids = sorted(user_id for user_id in self.user_locations if user_id > after)[:limit]
-            return [self._users[user_id] for user_id in ids], len(self.user_locations)
+            start = bisect.bisect_right(self._online, after)
+            return [self._users[user_id] for user_id in self._online[start : start + limit]], len(self._online)
 
     def users_of(self, server_id: str) -> list[User]:
         """Return all users whose home a server is, online and away."""
         with self._lock:
-            return [user for user in self._users.values() if user.home == server_id]
+            return [user for user in self._users if user.home == server_id]
 
     def present(self, server_id: str) -> str:
         """Return the digest over a server's online users (section 7.1)."""
@@ -155,13 +161,14 @@ class RoutingTable:
     # --- users --------------------------------------------------------------------------------------------------
 
     def attach(self, user: User, link: Link) -> Change | None:
-        """Take in a user of ours; None when it has another link still, or has attached elsewhere since."""
+        """Take in a user of ours, if there is room; None when it has another link, or has attached elsewhere since."""
         with self._lock:
             known = self._users.get(user.user_id)
             if user.user_id in self.local_users or (known is not None and user.rank <= known.rank):
                 return None
             change = self._place(user)
-            self.local_users[user.user_id] = link
+            if not change.refused:
+                self.local_users[user.user_id] = link
             return change
 
     def detach(self, user_id: str, link: Link) -> tuple[User | None, Change]:
@@ -226,30 +233,44 @@ class RoutingTable:
             return _sum(self._take_away(user, removed=False) for user in gone)
 
     def _place(self, user: User) -> Change:
-        """Write a record that has won. `_lock` is held."""
+        """Write a record that has won, if there is room for it. `_lock` is held."""
         before = self._users.get(user.user_id)
+        forgotten: tuple[str, ...] = ()
+        if before is None:
+            forgotten, room = self._users.make_room(ours=user.home == self.own_id)
+            if not room:
+                return Change(forgotten=forgotten, refused=True)
         displaced: tuple[Link, ...] = ()
         if user.home != self.own_id and (link := self.local_users.pop(user.user_id, None)) is not None:
             displaced = (link,)
         was_online = before is not None and before.online
-        if user.online:
-            self.user_locations[user.user_id] = user.home
-        else:
-            self.user_locations.pop(user.user_id, None)
-        self._users[user.user_id] = user
+        self._locate(user.user_id, user.home if user.online else None)
+        self._users.put(user)
         moved = before is None or not was_online or before.home != user.home
         return Change(
             joined=(user.user_id,) if user.online and moved else (),
             left=(user.user_id,) if was_online and not user.online else (),
             saved=(user,),
             displaced=displaced,
+            forgotten=forgotten,
         )
 
     def _take_away(self, user: User, *, removed: bool) -> Change:
         """Make a user away; its home stays. `_lock` is held."""
-        was_online = self.user_locations.pop(user.user_id, None) is not None
-        self._users[user.user_id] = replace(user, online=False, removed=removed or user.removed)
+        was_online = user.user_id in self.user_locations
+        self._locate(user.user_id, None)
+        self._users.put(replace(user, online=False, removed=removed or user.removed))
         return Change(left=(user.user_id,) if was_online else ())
+
+    def _locate(self, user_id: str, server_id: str | None) -> None:
+        """Note where a user is online; None is nowhere. `_lock` is held."""
+        if server_id is None:
+            if self.user_locations.pop(user_id, None) is not None:
+                del self._online[bisect.bisect_left(self._online, user_id)]
+        else:
+            if user_id not in self.user_locations:
+                bisect.insort(self._online, user_id)
+            self.user_locations[user_id] = server_id
 
     # --- servers ------------------------------------------------------------------------------------------------
 
@@ -272,6 +293,11 @@ class RoutingTable:
         """Note where a server is reached."""
         with self._lock:
             self.server_addrs[server_id] = address
+
+    def drop_address(self, server_id: str) -> None:
+        """Forget where a server is reached."""
+        with self._lock:
+            self.server_addrs.pop(server_id, None)
 
 
 def _sum(changes: Iterable[Change]) -> Change:

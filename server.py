@@ -12,14 +12,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from access import Access, ListError
 from addresses import Address
+from channels import add_tls_flags, check_tls_flags, with_tls_flags
 from console import say, speak_utf8, start_logging
 from crypto.keys import BadKey, PublicKey, read_public_key
 from crypto.signing import KeySigner
 from database import Database, DatabaseError
+from flags import User, add_flags, with_flags
 from membership import Membership
 from node import SCHEMAS, Node
 from programs import (
+    ArgumentParser,
     StartError,
     address_argument,
     bind,
@@ -29,6 +33,7 @@ from programs import (
     own_directory,
     port_argument,
     prepare_process,
+    prepare_tls,
     run_program,
     run_until_told,
 )
@@ -40,7 +45,7 @@ _PIN_MOST = 4096  # bytes; a public key takes 734
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Run a SOCP server.", allow_abbrev=False)
+    parser = ArgumentParser(description="Run a SOCP server.", allow_abbrev=False)
     parser.add_argument("--port", type=port_argument, required=True, help="port to listen on; 0 takes a free one")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
@@ -65,6 +70,15 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="where other servers and clients reach this one, if not where it listens",
     )
     parser.add_argument(
+        "--users",
+        type=Path,
+        metavar="FILE",
+        help="let these user ids alone attach here: one a line, # for comments; read again on SIGHUP",
+    )
+    parser.add_argument(
+        "--deny", type=Path, metavar="FILE", help="let these user ids not attach here; a list like that of --users"
+    )
+    parser.add_argument(
         "--log-level",
         default="INFO",
         type=str.upper,
@@ -72,7 +86,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="L",
         help="DEBUG, INFO, WARNING, ERROR or CRITICAL (default: %(default)s)",
     )
-    return parser.parse_args(argv)
+    add_flags(parser, User.SERVER)
+    add_tls_flags(parser)
+    arguments = parser.parse_args(argv)
+    check_tls_flags(parser, arguments)
+    return arguments
 
 
 def read_pins(given: Sequence[str] | None) -> dict[str, PublicKey]:
@@ -138,27 +156,34 @@ def _registered(membership: Membership) -> None:
 def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     pins = read_pins(arguments.introducer_pub)
     _reachable(arguments, Address(arguments.host, arguments.port))
+    try:
+        access = Access("user", only=arguments.users, but=arguments.deny)
+    except ListError as error:
+        raise StartError(str(error)) from error
     data: Path = arguments.data_dir or Path("data") / f"server-{arguments.port}"
     with contextlib.ExitStack() as stack:
         stack.enter_context(own_directory(data))
-        pair = load_key(data / "server_key.pem", "SERVER_KEY_PASS")
+        pair, password = load_key(data / "server_key.pem", "SERVER_KEY_PASS")
+        context = prepare_tls(pair, data / "server_key.pem", password)
         try:
             database = Database(data / "directory.sqlite3", SCHEMAS, settings.timers.disk_retry)
-            stack.enter_context(hold_signals())
+            stack.enter_context(hold_signals(hangup=access.is_limited))
             node = Node(
                 KeySigner(pair),
                 settings,
                 database,
+                context=context,
                 pins=pins,
                 introducers=arguments.introducer or [DEFAULT_INTRODUCER],
                 registered=_registered,
+                access=access,
             )
             bound = bind(node.host, Address(arguments.host, arguments.port))
             node.start(_reachable(arguments, bound))
         except DatabaseError as error:
             raise StartError(str(error)) from error
         say(f"[Server] Server running on {bound}")
-        run_until_told(node.stop)
+        run_until_told(node.stop, node.read_again if access.is_limited else None)
         say("[Server] Stopped")
     return 0
 
@@ -169,7 +194,8 @@ def main(argv: Sequence[str] | None = None, settings: Settings | None = None) ->
     speak_utf8()
     start_logging(arguments.log_level)
     prepare_process()
-    return run_program("Server", lambda: _run(arguments, settings or Settings()))
+    settings = with_tls_flags(with_flags(settings or Settings(), arguments), arguments)
+    return run_program("Server", lambda: _run(arguments, settings))
 
 
 if __name__ == "__main__":

@@ -71,6 +71,7 @@ ATTACHED_ELSEWHERE: Final = "attached elsewhere"
 
 # What a client's signed caps can say (section 5.1)
 CAP_PRESENCE: Final = "presence"
+CAP_HYBRID: Final = "a256gcm"  # section 10.1
 
 # Limits that both ends must share; those that a program may choose are in settings.py.
 META_MOST: Final = 4 * 1024  # bytes of canonical JSON
@@ -85,6 +86,8 @@ BROADCAST_MOST: Final = 16 * 1024  # bytes of UTF-8
 BROADCAST_FRAME_MOST: Final = 100 * 1024
 SEALED_TEXT_MOST: Final = 43_691  # characters: 64 blocks of 512 bytes as base64url
 VISITED_MOST: Final = 1024  # servers; a longer list is no honest one, and would grow with each hop
+# The same with that list, of 39 bytes for each: what another server passes on goes to every user as it came.
+BROADCAST_GOSSIP_MOST: Final = BROADCAST_FRAME_MOST + 40 * VISITED_MOST
 LIST_PAGE_MOST: Final = 1000
 DETAIL_MOST: Final = 1000  # characters of another server's words that are passed on
 REF_MOST: Final = 64  # characters; a msg_ref has 43, a file_id 36
@@ -185,7 +188,8 @@ _ENVELOPE: Final[tuple[tuple[str, Callable[[object], bool]], ...]] = (
     ("to", _is_destination),
     ("ts", is_ts),
     ("payload", lambda value: isinstance(value, dict)),
-    ("sig", lambda value: isinstance(value, str)),
+    # Also where nothing depends on it: a value has one spelling (section 3).
+    ("sig", lambda value: isinstance(value, str) and is_base64url(value)),
 )
 
 
@@ -374,7 +378,7 @@ SHAPES: Final[dict[str, Shape]] = {
     FILE_CHUNK: _shape(
         {"file_id": is_id, "index": _COUNT, "ciphertext": _is_binary}, wrapped_key=_is_binary, iv=_is_binary
     ),
-    FILE_END: _shape({"file_id": is_id}),
+    FILE_END: _shape({"file_id": is_id}, status=_is_text),
     FILE_ACK: _shape(
         {"file_id": is_id, "next_index": _COUNT, "status": _is_text}, detail=_is_text, content_sig=_is_text
     ),

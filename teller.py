@@ -13,6 +13,8 @@ from threads import Threads
 log = logging.getLogger("socp.teller")
 
 _BYTES_MOST = 16 * 1024 * 1024
+# While an answer is waited for: it stands behind no more than a server's queue holds, and a flood must not fill ours.
+_BYTES_ASKING = 2 * _BYTES_MOST
 
 Job = Callable[[], None]
 
@@ -67,7 +69,7 @@ class Teller:
         """Tell whether one more job may wait. `_changed` is held, and `asking` waits for nothing."""
         if len(self._jobs) < self._most and self._bytes < _BYTES_MOST:
             return True
-        return self._asking() and len(self._jobs) < 10 * self._most and self._bytes < 10 * _BYTES_MOST
+        return self._asking() and len(self._jobs) < 10 * self._most and self._bytes < _BYTES_ASKING
 
     def let_through(self) -> None:
         """Look again whether a question waits."""

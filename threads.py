@@ -32,8 +32,11 @@ class Threads:
     """The threads of one program."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards _running and _closed
+        # Guards the three below. Not held over a start, which waits for the new thread: where memory has run out, some
+        # versions of Python wait for ever, and no other thread could begin or end any more.
+        self._changed = threading.Condition()
         self._running: set[threading.Thread] = set()
+        self._starting = 0
         self._closed = False
 
     def start(self, name: str, target: Callable[[], None]) -> bool:
@@ -43,17 +46,24 @@ class Threads:
             False when no thread could be had: the program is ending, or the system has no more.
         """
         thread = threading.Thread(target=self._run, args=(target,), name=name, daemon=True)
-        with self._lock:
+        with self._changed:
             if self._closed:
                 return False
             self._running.add(thread)
-            try:
-                # With the lock, which takes a moment: whoever joins what is registered must find it started.
-                thread.start()
-            except RuntimeError:  # out of threads, or Python 3.12 and newer while the interpreter shuts down
-                self._running.discard(thread)
-                return False
-        return True
+            self._starting += 1
+        started = False
+        try:
+            thread.start()
+            started = True
+        except RuntimeError:  # out of threads, or Python 3.12 and newer while the interpreter shuts down
+            log.debug("no thread could be had for %s", name)
+        finally:
+            with self._changed:
+                self._starting -= 1
+                if not started:
+                    self._running.discard(thread)
+                self._changed.notify_all()
+        return started
 
     def _run(self, target: Callable[[], None]) -> None:
         try:
@@ -63,16 +73,18 @@ class Threads:
             # thread's link, if it had one, has been closed by its own clean-up on the way.
             log.critical("thread %s died", threading.current_thread().name, exc_info=True)
         finally:
-            with self._lock:
+            with self._changed:
                 self._running.discard(threading.current_thread())
 
     def join(self, deadline: Deadline) -> list[str]:
         """Refuse new threads, wait for the running ones, and return the names of those that did not end."""
-        with self._lock:
+        with self._changed:
             self._closed = True
+            self._changed.wait_for(lambda: not self._starting, deadline.left())
             running = self._running - {threading.current_thread()}
         for thread in running:
-            thread.join(deadline.left())
+            if thread.is_alive():  # one that could not even be started in that time cannot be waited for
+                thread.join(deadline.left())
         return sorted(thread.name for thread in running if thread.is_alive())
 
 
@@ -102,7 +114,7 @@ class Alarms:
     def __init__(self) -> None:
         self._thread = threading.Thread(target=self._run, name="alarms", daemon=True)
         self._changed = threading.Condition()  # guards _heap and _stopped
-        self._heap: list[tuple[float, int, Alarm]] = []
+        self._heap: list[tuple[float, int, Alarm]] = []  # a few of each link, and of ended ones until they are due
         self._order = itertools.count()
         self._stopped = False
 

@@ -6,6 +6,7 @@ import queue
 import sqlite3
 import threading
 from contextlib import closing
+from typing import Any
 from unittest import mock
 
 import socp
@@ -32,11 +33,11 @@ class SigningOrigin(Origin):
         self.may.set()
         self.threads: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    def frame(self, *args: object, **fields: object) -> bytes:
-        """Return a signed frame."""
+    def signed(self, *args: Any, **fields: Any) -> dict[str, object]:
+        """Return a signed envelope."""
         self.threads.put(threading.current_thread().name)
         assert self.may.wait(PATIENCE)
-        return super().frame(*args, **fields)  # type: ignore[arg-type]
+        return super().signed(*args, **fields)
 
 
 class SpeakerTest(MailTest):

@@ -6,43 +6,15 @@ import contextlib
 import io
 import logging
 import os
+import re
+import subprocess
 import sys
 import unittest
+from pathlib import Path
 from unittest import mock
 
-from console import VisibleFormatter, complain, say, speak_utf8, visible, wrapped
-
-
-class VisibleTest(unittest.TestCase):
-    """The one door for text from outside."""
-
-    def test_text_stays(self) -> None:
-        """Text in any script stays as it is, with what its scripts and emoji need."""
-        for text in (
-            *("", "hello, world", "caf\u00e9 \u4e66 \u05e9\u05dc\u05d5\u05dd \u0645\u0631\u062d\u0628\u0627"),
-            *("\u0928\u200d\u0926", "\U0001f468\u200d\U0001f469", "a\u0301", "\u00a0"),
-        ):
-            self.assertEqual(visible(text), text)
-
-    def test_hidden_is_shown(self) -> None:
-        """Whatever moves the cursor, recolours, reorders or hides text is shown as an escape."""
-        for text, shown in (
-            ("\x1b[2J", r"\x1b[2J"),
-            ("a\nb\r\tc\x00", r"a\nb\r\tc\x00"),
-            ("\x7f\x9b", r"\x7f\x9b"),
-            ("\u202e\u2066\u2069\u200e\u200f\u061c", r"\u202e\u2066\u2069\u200e\u200f\u061c"),
-            ("\u2028\u2029\ufeff\u200b\u00ad", r"\u2028\u2029\ufeff\u200b\xad"),
-            ("\U000e0041", r"\U000e0041"),
-            ("\ud800", r"\ud800"),
-            ("\ue000", r"\ue000"),
-        ):
-            with self.subTest(shown):
-                self.assertEqual(visible(text), shown)
-
-    def test_every_control_character(self) -> None:
-        """No character of the control range passes."""
-        for code in (*range(32), *range(127, 160)):
-            self.assertNotIn(chr(code), visible(f"x{chr(code)}y"))
+from cells import wrapped
+from console import VisibleFormatter, complain, say, speak_utf8
 
 
 class WrapTest(unittest.TestCase):
@@ -63,6 +35,8 @@ class WrapTest(unittest.TestCase):
         self.assertEqual(list(wrapped("\u4e66" * 6, 10)), ["\u4e66" * 5, "    \u4e66"])
         self.assertEqual(list(wrapped("a\u0301" * 10, 10)), ["a\u0301" * 10])
         self.assertEqual(list(wrapped("", 10)), [""])
+        keycap = "1\ufe0f\u20e3"  # two columns wide where emoji are known, and else one
+        self.assertEqual(list(wrapped(keycap * 6, 10)), [keycap * 5, "    " + keycap])
         self.assertEqual("".join(line.strip() for line in wrapped("x" * 50, 1)), "x" * 50)
 
 
@@ -122,5 +96,32 @@ class OutputTest(unittest.TestCase):
                 raise
         lines = stream.getvalue().splitlines()
         self.assertEqual(len(lines), 1)
-        self.assertIn(r"ERROR it failed\x1b[0m\nValueError: bad\nvalue at test_log:", lines[0])
+        self.assertIn(r'ERROR it "failed\x1b[0m"\nValueError: bad\nvalue at test_log:', lines[0])
         self.assertNotIn("Traceback", lines[0])
+
+    def test_log_of_python(self) -> None:
+        """What Python itself would print, warnings and what nobody caught, is one line of the log each."""
+        script = (
+            "import gc, threading, warnings, console\n"
+            "console.start_logging('INFO')\n"
+            "class Bad:\n    def __del__(self): raise ValueError('un\\nraisable')\n"
+            "Bad(); gc.collect()\n"
+            "warnings.warn('careful\\x1b[0m')\n"
+            "def fail(): raise ValueError('in a\\nthread')\n"
+            "thread = threading.Thread(target=fail); thread.start(); thread.join()\n"
+            "raise ValueError('at the\\x1b end')\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        lines = done.stderr.splitlines()
+        self.assertEqual(len(lines), 4, done.stderr)
+        for line, told in zip(lines, ("un\nraisable", "careful\x1b[0m", "in a\nthread", "at the\x1b end"), strict=True):
+            shown = re.escape(told.replace("\n", r"\n").replace("\x1b", r"\x1b"))
+            self.assertRegex(line, rf"^[0-9: ,-]+ (CRITICAL socp\.console|WARNING py\.warnings): .*{shown}")
+        self.assertEqual(done.returncode, 1)

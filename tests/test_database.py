@@ -125,6 +125,21 @@ class DatabaseTest(unittest.TestCase):
             self.assertEqual(connection.execute("PRAGMA journal_mode").fetchone(), ("wal",))
             self.assertEqual(connection.execute("PRAGMA synchronous").fetchone(), (2,))
 
+    def test_secret(self) -> None:
+        """What is deleted from a secret database is overwritten, and can be made to leave nothing in its files."""
+        path = self.path.with_name("secrets.sqlite3")
+        database = Database(path, [SCHEMA], 0.01, secret=True)
+        self.addCleanup(lambda: database.close(Deadline(PATIENCE)))
+        database.start()
+        with database.reading() as connection:
+            self.assertEqual(connection.execute("PRAGMA secure_delete").fetchone(), (1,))
+        for number in range(50):
+            database.commit(put(number, "gone" * 50 if number % 2 else "stays" * 50))
+        database.commit(lambda connection: connection.execute("DELETE FROM things WHERE number % 2"))
+        database.erase_deleted()
+        files = b"".join(file.read_bytes() for file in path.parent.glob("secrets.*"))
+        self.assertEqual((files.count(b"gone"), files.count(b"stays")), (0, 25 * 50))
+
     def test_in_groups(self) -> None:
         """What waits together is committed together: nothing of it can be seen until all of it can be."""
         seen: queue.SimpleQueue[int] = queue.SimpleQueue()

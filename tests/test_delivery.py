@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import unittest
 from typing import Any, cast
 from unittest import mock
 
 import socp
 from carrier import Carrier
-from crypto.signing import KeySigner, message_reference
+from crypto.signing import MESSAGE, KeySigner, message_reference, sign_content
 from delivery import OVERFLOW, Delivery, Overflow, check_sender
 from forwarding import Forwarder
 from framing import decode_frame, encode_frame
@@ -30,6 +31,13 @@ def user(name: str, ts: int = 1) -> User:
     return User(key(name).id, OWN, key(name).public.text, {}, (), Attachment("n", ts, "s"), online=True)
 
 
+@functools.cache
+def sign(name: str, to: str, ts: int) -> str:
+    """Return a user's signature of a message whose ciphertext is AA."""
+    values = {"ciphertext": "AA", "from": key(name).id, "to": to, "ts": ts}
+    return sign_content(KeySigner(key(name)), MESSAGE, values)
+
+
 class OverflowTest(unittest.TestCase):
     """Section 14's policy, by type of frame."""
 
@@ -42,7 +50,7 @@ class OverflowTest(unittest.TestCase):
         self.carrier = mock.create_autospec(Carrier, instance=True)
         self.forwarder = mock.create_autospec(Forwarder, instance=True)
         self.delivery = Delivery(host, self.table, lambda: self.mesh, self.carrier, self.forwarder)
-        self.link = mock.create_autospec(Link, instance=True)
+        self.link = mock.create_autospec(Link, instance=True, secure=False)
         self.table.attach(user("bob"), self.link)
 
     def envelope(self, frame_type: str, payload: dict[str, object], to: str = BOB) -> Envelope:
@@ -81,7 +89,7 @@ class OverflowTest(unittest.TestCase):
     def test_errors_of_a_full_link_between_servers(self) -> None:
         """That another server's user could not be served is told to that server, with the user's id."""
         self.link.send.return_value = Sent.FULL
-        peer = Peer(mock.create_autospec(Link, instance=True), key("server2").public)
+        peer = Peer(mock.create_autospec(Link, instance=True, secure=False), key("server2").public)
         remote = User(ALICE, peer.id, key("alice").public.text, {}, (), Attachment("n", 1, "s"), online=True)
         self.table.advertise(remote)
         self.delivery.take_relayed(peer, self.frames()[socp.FILE_CHUNK])
@@ -91,7 +99,7 @@ class OverflowTest(unittest.TestCase):
 
     def test_files_of_users_who_are_away(self) -> None:
         """A file is not sent to a user who is away, though its home is linked."""
-        home: Link = mock.create_autospec(Link, instance=True)
+        home: Link = mock.create_autospec(Link, instance=True, secure=False)
         self.table.advertise(User(ALICE, key("server2").id, "k", {}, (), Attachment("n", 1, "s"), online=False))
         self.table.add_server(key("server2").id, home)
         with self.assertRaises(ProtocolError) as caught:
@@ -125,15 +133,15 @@ class MessagesTest(unittest.TestCase):
         self.forwarder.take_answer.return_value = False
         mesh = mock.create_autospec(Mesh, instance=True)
         self.delivery = Delivery(host, self.table, lambda: mesh, self.carrier, self.forwarder)
-        self.home = Peer(mock.create_autospec(Link, instance=True, closing=False), key("server2").public)
-        self.other = Peer(mock.create_autospec(Link, instance=True, closing=False), key("server3").public)
+        self.home = Peer(mock.create_autospec(Link, instance=True, secure=False, closing=False), key("server2").public)
+        self.other = Peer(mock.create_autospec(Link, instance=True, secure=False, closing=False), key("server3").public)
         for peer in (self.home, self.other):
             self.sent(peer).return_value = Sent.YES
             self.table.add_server(peer.id, peer.link)
-        self.table.attach(user("bob"), mock.create_autospec(Link, instance=True))
+        self.table.attach(user("bob"), mock.create_autospec(Link, instance=True, secure=False))
         self.place("carol", self.home.id)
         self.place("dave", key("server4").id)
-        self.heidis_pub = key("heidi").public.text
+        self.heidis_pub, self.ciphertext = key("heidi").public.text, "AA"
 
     def place(self, name: str, home: str, *, online: bool = True, ts: int = 1) -> None:
         """Have a user at another server."""
@@ -145,13 +153,15 @@ class MessagesTest(unittest.TestCase):
 
     def from_user(self, to: str) -> None:
         """Have alice, who is here, send a message."""
-        payload = {"ciphertext": "AA", "sender_pub": key("alice").public.text, "content_sig": "s"}
-        wire = socp.make_envelope(socp.MSG_DIRECT, ALICE, to, socp.now_ms(), payload)
+        ts = socp.now_ms()
+        payload = {"ciphertext": "AA", "sender_pub": key("alice").public.text, "content_sig": sign("alice", to, ts)}
+        wire = socp.make_envelope(socp.MSG_DIRECT, ALICE, to, ts, payload)
         self.delivery.take_direct(user("alice"), socp.read_envelope(wire))
 
     def from_server(self, to: str, peer: Peer, **flags: bool) -> None:
         """Have a server send a message of heidi's, who is nowhere."""
-        payload = {"ciphertext": "AA", "sender_pub": self.heidis_pub, "content_sig": "s"}
+        self.signature = sign("heidi", to, 5)
+        payload = {"ciphertext": self.ciphertext, "sender_pub": self.heidis_pub, "content_sig": self.signature}
         wire = socp.make_envelope(
             socp.SERVER_DELIVER, peer.id, OWN, 5, {**payload, "sender": key("heidi").id, "user_id": to, **flags}
         )
@@ -197,6 +207,27 @@ class MessagesTest(unittest.TestCase):
             self.carrier.store.assert_called_once()
             self.carrier.reset_mock()
 
+    def test_crowded_servers(self) -> None:
+        """A user who writes to another server waits for that before the next frame is read; another server does not."""
+        self.from_user(BOB)
+        self.waited(self.home).assert_not_called()
+        for to in ("carol", "grace"):
+            self.place("grace", self.home.id, online=False)
+            self.from_user(key(to).id)
+            self.waited(self.home).assert_called_once_with(Settings().limits.crowded, Settings().timers.pause)
+            self.waited(self.home).reset_mock()
+        payload = {"file_id": "3f0c1b9e-8a44-4d0e-9a5e-6f6f2f9f1c11", "index": 0, "ciphertext": "AA"}
+        wire = socp.make_envelope(socp.FILE_CHUNK, ALICE, key("carol").id, 5, payload)
+        self.delivery.relay(user("alice"), socp.read_envelope(wire))
+        self.waited(self.home).assert_called_once()
+        self.waited(self.home).reset_mock()
+        self.from_server(key("carol").id, self.other)
+        self.waited(self.home).assert_not_called()
+
+    def waited(self, peer: Peer) -> Any:
+        """Return what records how it is waited for a server."""
+        return peer.link.wait_below
+
     def test_of_servers(self) -> None:
         """To who is here, once to a third server, and never to one that it came from; what is forwarded stays."""
         for name, peer, flags, expected in (
@@ -222,17 +253,16 @@ class MessagesTest(unittest.TestCase):
                     (call,) = self.sent(self.home if expected == "home" else self.other).call_args_list
                     payload = decode_frame(call.args[0])["payload"]
                     about = (payload["code"], payload["msg_ref"], payload["user_id"])
-                    self.assertEqual(about, (BAD_KEY, message_reference("s"), key("heidi").id))
+                    self.assertEqual(about, (BAD_KEY, message_reference(self.signature), key("heidi").id))
                     self.assertEqual(self.outcome(), f"{expected} BAD_KEY")
 
-    def test_key_that_is_known(self) -> None:
-        """The key of a sender who is known, which was proved before, is not read again for each message."""
-        sender = User(key("heidi").id, self.home.id, self.heidis_pub, {}, (), Attachment("n", 1, "s"), online=True)
-        self.table.advertise(sender)
-        with mock.patch("delivery.key_of") as read:
-            self.from_server(BOB, self.home)
-        self.assertEqual(self.outcome(), "delivered")
-        read.assert_not_called()
+    def test_wrong_signature(self) -> None:
+        """What its sender has not signed, and another server brings, takes no place of that sender's."""
+        self.ciphertext = "BB"
+        for store in (False, True):
+            self.from_server(BOB, self.other, store=store)
+            self.assertEqual(self.outcome(), "other INVALID_SIG")
+        self.carrier.deliver.assert_not_called()
 
     def test_handed_over(self) -> None:
         """What a server hands over is stored, wherever the user is; but not what would go back to that server."""
@@ -264,7 +294,7 @@ class MessagesTest(unittest.TestCase):
         answer(None)
         answer(ProtocolError(SERVER_BUSY, "later", msg_ref="x"))
         frames = [decode_frame(call.args[0]) for call in self.sent(self.other).call_args_list]
-        about = {"msg_ref": message_reference("s"), "user_id": key("heidi").id}
+        about = {"msg_ref": message_reference(self.signature), "user_id": key("heidi").id}
         for frame, frame_type, payload in zip(
             frames,
             (socp.ACK, socp.ERROR),

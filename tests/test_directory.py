@@ -94,6 +94,22 @@ class DirectoryTest(unittest.TestCase):
             self.assertEqual((user.attach.ts, user.display_name), (20, "new"))
         self.assertEqual(self.rows("SELECT count(*) FROM users"), [(1,)])
 
+    def test_forgotten(self) -> None:
+        """A user who is forgotten leaves nothing, and can be known again; whichever of both came last counts."""
+        self.save(make_user(), make_user("bob"))
+        database = self.database()
+        directory = self.directory(database)
+        directory.forget_user(key("alice").id)
+        directory.forget_user(key("bob").id)
+        directory.save_user(make_user("bob", ts=2000))
+        directory.save_user(make_user("carol"))
+        directory.forget_user(key("carol").id)
+        database.start()
+        database.close(Deadline(PATIENCE))
+        self.assertEqual([(user.user_id, user.attach.ts) for user in self.directory().users()], [(key("bob").id, 2000)])
+        for query in ("SELECT user_id FROM users", "SELECT member_id FROM group_members"):
+            self.assertEqual(self.rows(query), [(key("bob").id,)])
+
     def test_private_columns_stay_empty(self) -> None:
         """A server keeps neither private keys nor passwords of anybody."""
         self.save(make_user())
@@ -114,12 +130,28 @@ class DirectoryTest(unittest.TestCase):
         self.assertEqual([membership.to_wire() for membership in valid], [second.to_wire()])
         self.assertEqual(directory.memberships({}, now), [])
 
+    def test_old_memberships(self) -> None:
+        """Memberships that were issued too long ago are deleted, so that servers which come and go fill no disk."""
+        now = socp.now_ms()
+        self.save(
+            *(
+                issue(KeySigner(key("introducer")), key(name).public, Address("h", 1), issued, DAY)
+                for name, issued in (("server", now), ("server2", now - 8 * DAY))
+            )
+        )
+        database = self.database()
+        database.start()
+        Directory(database, lambda _: None).forget_memberships(now - 7 * DAY)
+        database.close(Deadline(10))
+        self.assertEqual(self.rows("SELECT server_id FROM memberships"), [(key("server").id,)])
+
     def test_damaged_rows(self) -> None:
         """A row that is damaged is passed over and said, and the others are read."""
         self.save(*map(make_user, USERS))
         with closing(sqlite3.connect(self.path)) as database:
             for column, name in (("pubkey", "alice"), ("meta", "bob")):
-                database.execute(f"UPDATE users SET {column} = '[' WHERE user_id = ?", (key(name).id,))
+                change = "UPDATE users SET {column} = '[' WHERE user_id = ?"
+                database.execute(change.format(column=column), (key(name).id,))
             for table, column, value, name in (
                 ("users", "meta", "5", "dave"),
                 ("users", "pubkey", b"x", "erin"),
@@ -127,7 +159,8 @@ class DirectoryTest(unittest.TestCase):
                 ("attachments", "ts", "abc", "grace"),
                 ("attachments", "home", "x", "heidi"),
             ):
-                database.execute(f"UPDATE {table} SET {column} = ? WHERE user_id = ?", (value, key(name).id))
+                change = "UPDATE {table} SET {column} = ? WHERE user_id = ?"
+                database.execute(change.format(table=table, column=column), (value, key(name).id))
             for number, statement in enumerate(("{", "5", "[]", b"x", None)):
                 database.execute("INSERT INTO memberships VALUES (?, 'y', ?, 1)", (number, statement or 5))
             database.commit()

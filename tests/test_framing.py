@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
+import tracemalloc
 import unittest
 
 from framing import (
@@ -17,9 +19,10 @@ from framing import (
     FrameBuffer,
     decode_body,
     decode_frame,
+    encode_chunk,
     encode_frame,
 )
-from socp import BAD_FRAME, TOO_LARGE, LinkError
+from socp import BAD_FRAME, TOO_LARGE, LinkError, make_envelope
 from tests.vectors import cases
 from threads import STACK_BYTES
 
@@ -187,3 +190,59 @@ class EncodeTest(unittest.TestCase):
         for value in values:
             with self.assertRaises(ValueError):
                 encode_frame(value)
+
+
+class ChunkTest(unittest.TestCase):
+    """Frames with long fields of base64url."""
+
+    def test_same(self) -> None:
+        """Such a frame is read as one that was encoded in the usual way."""
+        envelope = make_envelope("FILE_CHUNK", "a", "b", 1, {"file_id": "c", "index": 3})
+        frame = encode_chunk(envelope, {"iv": b"AA", "ciphertext": b"-_Az" * 1000})
+        payload = {"file_id": "c", "index": 3, "iv": "AA", "ciphertext": "-_Az" * 1000}
+        self.assertEqual(decode_frame(frame), {**envelope, "payload": payload})
+
+    def test_too_long(self) -> None:
+        """What its reader would refuse is not encoded."""
+        envelope = make_envelope("FILE_CHUNK", "a", "b", 1, {"index": 3})
+        self.assertRaises(ValueError, encode_chunk, envelope, {"ciphertext": b"A" * BODY_MOST})
+
+
+class MemoryTest(unittest.TestCase):
+    """What it takes at most to read a body of a MiB, or as much of one as section 2 lets be read."""
+
+    def peak(self, body: bytes) -> float:
+        """Return how many MiB are in use at the worst moment while a body is read, or refused."""
+        frame = len(body).to_bytes(4, "big") + body
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        with contextlib.suppress(LinkError):
+            decode_frame(frame)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak / 1024**2
+
+    def test_bounded(self) -> None:
+        """No body takes 8 MiB beside itself, whatever it is filled with."""
+        room, many = BODY_MOST - 20, SEPARATORS_MOST // 2 - 10
+        for what, inside in (
+            ("empty objects, too many", b"[" + b"{}," * 349_525 + b"0]"),
+            ("empty objects", b"[" + b",".join([b"{}"] * many) + b"]"),
+            ("objects", b"[" + b",".join([b'{"a":1}'] * many) + b"]"),
+            ("lists", b"[" + b",".join([b"[1]"] * many) + b"]"),
+            ("nesting", b"[" * room),
+            ("digits", b"1" * room),
+            ("integers", b"[" + b",".join([b"1234567890123"] * (SEPARATORS_MOST - 10)) + b"]"),
+            ("strings", b"[" + b",".join(b'"%08d"' % number for number in range(SEPARATORS_MOST - 10)) + b"]"),
+            ("a string with one wide character", b'"' + b"x" * (room - 20) + "\U0001f600".encode() + b'"'),
+            ("the same, escaped", b'"' + b"x" * (room - 20) + b'\\ud83d\\ude00"'),
+            ("escapes behind brackets", b'["' + b"[" * 20 + b'\\"' * (room // 2 - 20) + b'"]'),
+            ("brackets in a string", b'"' + b"[" * (SEPARATORS_MOST - 10) + b'"'),
+        ):
+            with self.subTest(what):
+                self.assertLessEqual(self.peak(b'{"a":' + inside + b"}"), 8.1)
+
+    def test_keys(self) -> None:
+        """The most that a body can take is 17 MiB, when it is one object of as many keys as there may be."""
+        pairs = b",".join(b'"%07d":12345' % number for number in range(SEPARATORS_MOST - 10))
+        self.assertLessEqual(self.peak(b"{" + pairs + b"}"), 17)

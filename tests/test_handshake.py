@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import unittest
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import socp
@@ -11,7 +13,7 @@ from crypto.encoding import decode_base64url
 from crypto.keys import PublicKey
 from crypto.signing import KeySigner
 from framing import decode_frame, encode_frame
-from handshake import Acceptor, Connector, HandshakeRefused, State, check_clock, new_nonce
+from handshake import Acceptor, Connector, HandshakeRefused, State, check_clock, new_nonce, says_tls
 from origin import Origin, check_origin
 from socp import (
     BAD_TIMESTAMP,
@@ -25,6 +27,7 @@ from socp import (
     ProtocolError,
     read_envelope,
 )
+from tests.badkeys import bad_keys, identifier_of
 from tests.vectors import key
 
 NOW = 1_700_000_000_000
@@ -165,6 +168,21 @@ class AcceptorTest(unittest.TestCase):
         pair = Pair(connector_now=NOW - SKEW - 1)
         self.refused(INVALID_SIG, pair, changed(pair.respond(), content_sig="AA"))
 
+    def test_channel(self) -> None:
+        """A server that connects plainly signs nothing for an acceptor that speaks TLS; a user does."""
+        for hello, payload in ((USER_HELLO, USER), (SERVER_HELLO_LINK, WHERE)):
+            for at_connector, at_acceptor in itertools.product((False, True), repeat=2):
+                pair = Pair(hello, payload)
+                pair.acceptor.secure = at_acceptor
+                opening = pair.connector.hello(key("server").public if at_connector else None)
+                challenge = opened(pair.acceptor.receive(opened(opening)))
+                self.assertEqual(says_tls(challenge.payload["nonce"]), at_acceptor)
+                if hello == USER_HELLO or at_connector or not at_acceptor:
+                    self.assertIsNone(pair.acceptor.receive(opened(pair.connector.receive(challenge))))
+                else:
+                    with self.assertRaisesRegex(HandshakeRefused, "somebody may be in the middle"):
+                        pair.connector.receive(challenge)
+
     def test_hello_checked_first(self) -> None:
         """A hello that the program refuses is not challenged."""
 
@@ -199,6 +217,25 @@ class ConnectorTest(unittest.TestCase):
         self.refused("X", pair, self.challenge(pair))
         pair = Pair()
         self.refused(socp.BAD_KEY, pair, changed(self.challenge(pair), pubkey=key("server2").public.text))
+
+    def test_bad_keys(self) -> None:
+        """Nothing is signed for an acceptor whose key is none that is allowed, though the id be that key's."""
+        for why, text in bad_keys().items():
+            with self.subTest(why):
+                challenge = changed(self.challenge(pair := Pair()), pubkey=text)
+                self.refused(socp.BAD_KEY, pair, replace(challenge, sender=identifier_of(text)))
+
+    def test_channel(self) -> None:
+        """Nothing is signed for an acceptor whose TLS has another key than it shows; the same key is right."""
+        for proved, right in (("server", True), ("mallory", False)):
+            pair = Pair()
+            hello = opened(pair.connector.hello(key(proved).public))
+            challenge = opened(pair.acceptor.receive(hello))
+            if right:
+                self.assertEqual(opened(pair.connector.receive(challenge)).type, socp.AUTH_RESPONSE)
+            else:
+                with self.assertRaisesRegex(HandshakeRefused, f"{key('mallory').id}.*somebody may be in the middle"):
+                    pair.connector.receive(challenge)
 
     def test_clock_ahead(self) -> None:
         """A last attachment too far ahead of our clock is refused with both times, and nothing is signed."""
@@ -238,7 +275,7 @@ class ConnectorTest(unittest.TestCase):
             pair = Pair()
             pair.prove()
             payload = {**opened(pair.acceptor.accept()).payload, wrong: new_nonce()}
-            self.refused(INVALID_SIG, pair, opened(origin.frame(socp.ACK, key("alice").id, payload)))
+            self.refused(INVALID_SIG, pair, opened(encode_frame(origin.signed(socp.ACK, key("alice").id, payload))))
 
     def test_recorded_welcome(self) -> None:
         """A welcome that was recorded, though signed by the right server, is refused."""
@@ -252,7 +289,7 @@ class ConnectorTest(unittest.TestCase):
     def test_errors_and_surprises(self) -> None:
         """An ERROR is passed on with its code; any other type that is not awaited ends the handshake."""
         origin = Origin(KeySigner(key("server")))
-        error = opened(origin.error(key("alice").id, ProtocolError(NOT_ALLOWED, "no"), known=False))
+        error = opened(origin.error(key("alice").id, ProtocolError(NOT_ALLOWED, "no")))
         for prepare in (lambda _: None, Pair.respond):
             pair = Pair()
             prepare(pair)
@@ -260,7 +297,9 @@ class ConnectorTest(unittest.TestCase):
         pair = Pair()
         pair.connector.hello()
         with self.assertRaises((HandshakeRefused, ProtocolError)):
-            pair.connector.receive(opened(origin.frame(socp.ACK, key("alice").id, {"msg_ref": USER_HELLO})))
+            pair.connector.receive(
+                opened(encode_frame(origin.signed(socp.ACK, key("alice").id, {"msg_ref": USER_HELLO})))
+            )
 
     def test_challenge_only_once(self) -> None:
         """A second challenge is not answered: each handshake signs once."""

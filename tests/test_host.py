@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
 import threading
 import unittest
+from collections.abc import Callable
 from unittest import mock
 
 import socp
 from addresses import Address
 from crypto.signing import KeySigner
 from framing import BODY_MOST, SEPARATORS_MOST, decode_frame, encode_frame
+from gathering import current
 from handshake import Acceptor, Connector, HandshakeRefused, Proof
-from host import Host, send_gossip
+from host import _LONG, Host, _take_of_stranger, send_gossip
 from link import Link
 from origin import Origin, check_origin
 from settings import Settings, Timers
 from socp import SERVER_HELLO_JOIN, Envelope, read_envelope
+from tests.tls import context_of
 from tests.vectors import key
 from threads import Deadline
 
@@ -59,6 +65,33 @@ class GossipTest(unittest.TestCase):
         link.send.assert_not_called()
 
 
+class ReaderTest(unittest.TestCase):
+    """What the thread of a link does with frames."""
+
+    def test_long_frames(self) -> None:
+        """What was gathered is sent before a frame is taken that may take long, and not before each of the others."""
+        host = mock.create_autospec(Host, instance=True)
+        outlet, flushed = mock.Mock(), list[bool]()
+
+        def take(_link: Link, _peer: str, _frame: bytes, _handlers: object) -> None:
+            flushed.append(outlet.flush.called)
+            gathering = current()
+            assert gathering is not None
+            gathering.add(outlet)
+
+        host._take = take
+        link = mock.create_autospec(Link, instance=True)
+        link.frames.return_value = iter([b"x", b"x", b"x" * (_LONG + 1)])
+        Host.dispatch(host, link, PEER, {})
+        self.assertEqual(flushed, [False, False, True])
+
+    def test_who_had_to_give_way(self) -> None:
+        """Nothing is done any more for a stranger whose link was closed while its frame waited for a core."""
+        link, acceptor = mock.Mock(closing=True), mock.create_autospec(Acceptor, instance=True)
+        self.assertIsNone(_take_of_stranger(link, acceptor, b"never looked at"))
+        acceptor.receive.assert_not_called()
+
+
 class HostTest(unittest.TestCase):
     """Two hosts in this process, one of which connects to the other."""
 
@@ -71,6 +104,7 @@ class HostTest(unittest.TestCase):
             host = self.hosts[name] = Host(
                 Origin(KeySigner(key(name))),
                 Settings(Timers().scaled(0.1)),
+                context=context_of(name),
                 check_hello=lambda *_: None,
                 last_attachment=lambda _: 0,
                 serve=self.serve,
@@ -111,6 +145,72 @@ class HostTest(unittest.TestCase):
         self.assertEqual(self.served, [key("server").id])
         self.assertEqual([farewell.payload["reason"] for farewell in farewells], ["shutting down"])
         check_origin(farewells[0], key("introducer").public)
+
+    def shake(self) -> bool:
+        """Tell whether the introducer takes the server in, and leave."""
+        host = self.hosts["server"]
+        try:
+            host.connect(self.address, self.connector(), lambda link, _: host.close(link, "that is all"))
+        except (OSError, HandshakeRefused):
+            return False
+        return True
+
+    def test_no_thread(self) -> None:
+        """While there are no threads, newcomers are closed, and accepting pauses; what is connected goes on."""
+        host = self.hosts["introducer"]
+        start, refusals = host.threads.start, iter([True, True, False])
+        refuse = mock.patch.object(host.threads, "start", lambda *job: not next(refusals, False) and start(*job))
+        with refuse, self.assertLogs("socp.host", "WARNING") as logs:
+            self.assertEqual([self.shake() for _ in range(3)], [False, False, True])
+        self.assertIn("there is no thread for one", logs.output[0])
+        self.assertEqual(len(logs.output), 2)
+
+    def test_link_ends(self) -> None:
+        """An end of a link is what accepting waits for when there are as many as there are descriptors for."""
+        host = self.hosts["introducer"]
+        host._most_links = 1
+        idle = socket.create_connection((self.address.host, self.address.port))
+        self.addCleanup(idle.close)
+        with self.assertLogs("socp.host", "WARNING") as logs:
+            threads = [threading.Thread(target=lambda: self.assertTrue(self.shake())) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            threads[0].join(0.2)
+            self.assertEqual(self.served, [])
+            idle.close()
+            for thread in threads:
+                thread.join(PATIENCE)
+        self.assertEqual(len(self.served), 2)
+        self.assertIn("all that this process has descriptors for", logs.output[0])
+
+    def test_no_descriptor(self) -> None:
+        """When the system has no more descriptors, accepting pauses, and tries again though no link ends."""
+        host = self.hosts["introducer"] = Host(
+            Origin(KeySigner(key("introducer"))),
+            Settings(Timers().scaled(0.1)),
+            context=context_of("introducer"),
+            check_hello=lambda *_: None,
+            last_attachment=lambda _: 0,
+            serve=self.serve,
+        )
+        self.addCleanup(host.stop, Deadline(PATIENCE))
+        self.address = host.bind(Address("127.0.0.1", 0))
+        assert host._listener is not None
+        listener = mock.Mock(wraps=host._listener)
+        full = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        accept = host._listener.accept
+        listener.accept.side_effect = lambda failures=[full, full]: self.fail_or(failures, accept)
+        host._listener = listener
+        with self.assertLogs("socp.host", "WARNING") as logs:
+            host.start()
+            self.assertTrue(self.shake())
+        self.assertIn("no more connections can be accepted now: Too many open files", logs.output[0])
+
+    def fail_or(self, failures: list[OSError], then: Callable[[], object]) -> object:
+        """Raise what failures there are left, one after the other, and then do something."""
+        if failures:
+            raise failures.pop()
+        return then()
 
     def test_stopped_in_mid_handshake(self) -> None:
         """A host that is stopped closes connections that have proved nothing, and joins their threads."""

@@ -8,12 +8,17 @@ import unittest
 from dataclasses import replace
 from pathlib import Path
 
+from access import Access
 from addresses import Address
 from crypto.keys import read_public_key
 from crypto.signing import KeySigner
-from introducer import _as_many_as_fit, export_key, read_allowed
+from introducer import Introducer, _as_many_as_fit, export_key
 from membership import issue
 from programs import StartError
+from settings import Limits, Settings
+from socp import SERVER_BUSY, SERVER_HELLO_JOIN
+from tests.peer import Peer
+from tests.tls import context_of
 from tests.vectors import key
 
 
@@ -25,22 +30,6 @@ class FilesTest(unittest.TestCase):
         directory = tempfile.TemporaryDirectory(prefix="socp-test-")
         self.addCleanup(directory.cleanup)
         self.directory = Path(directory.name)
-
-    def test_allowed(self) -> None:
-        """A list has an id on a line, comments and blank lines."""
-        path = self.directory / "allow"
-        first, second = key("server").id, key("server2").id
-        path.write_text(f"# ours\n\n  {first}  # the first\n{second}#\n{first}\n", "utf-8")
-        self.assertEqual(read_allowed(path), {first, second})
-
-    def test_allowed_refused(self) -> None:
-        """What is no list is refused with the line, or the reason."""
-        path = self.directory / "allow"
-        self.assertRaisesRegex(StartError, "No such file", read_allowed, path)
-        for text, error in ((b"\xff", "not UTF-8"), (b"\n\nx\n", "line 3: 'x' is not a server id")):
-            path.write_bytes(text)
-            with self.assertRaisesRegex(StartError, error):
-                read_allowed(path)
 
     def test_export(self) -> None:
         """The public key is written whole, over an older one, and nothing else is left there."""
@@ -66,3 +55,23 @@ class WelcomeTest(unittest.TestCase):
         self.assertLess(len(json.dumps(many)), 1_000_000)
         escaped = _as_many_as_fit(replace(one, issued=number, sig="\x01" * 600) for number in range(2000))
         self.assertLess(len(json.dumps(escaped)), 1_000_000)
+
+
+class RoomTest(unittest.TestCase):
+    """An introducer that has room for one server."""
+
+    def test_servers(self) -> None:
+        """One server more than there is room for is told SERVER_BUSY; the same server again is none more."""
+        settings = Settings(limits=replace(Limits(), servers=1))
+        introducer = Introducer(
+            KeySigner(key("introducer")), settings, context=context_of("introducer"), access=Access("server")
+        )
+        port = introducer.host.bind(Address("127.0.0.1", 0)).port
+        introducer.start()
+        self.addCleanup(introducer.stop)
+        with Peer(port, "server") as first, Peer(port, "server2") as late, Peer(port, "server") as again:
+            first.join()
+            late.hello(SERVER_HELLO_JOIN)
+            late.respond()
+            late.expect_refusal_of_known(SERVER_BUSY)
+            again.join()

@@ -7,14 +7,19 @@ import threading
 import unittest
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from unittest import mock
 
-from framing import FROM_SERVER, FROM_STRANGER, FROM_USER, encode_frame
+from budget import Budget
+from framing import FROM_SERVER, FROM_STRANGER, FROM_USER, decode_frame, encode_frame
 from link import Link, Sent
 from settings import Limits, Settings, Timers
 from socp import BAD_FRAME, TIMEOUT, TOO_LARGE, LinkError
 from tests.sockets import tcp_pair
+from tests.tls import context_of
 from threads import Alarms, Deadline, Threads
-from transport import PlainTransport
+from tls import TlsTransport
+from transport import PlainTransport, Transport
 
 PATIENCE = 10.0
 # Short, and far enough from each other that each test sees its own.
@@ -27,10 +32,10 @@ def numbered(number: int, size: int = 0) -> bytes:
     return encode_frame({"n": number, "x": "x" * size})
 
 
-class LinkTest(unittest.TestCase):
+class LinkCase(unittest.TestCase):
     """A link over a pair of sockets; the test is the peer."""
 
-    def make(self, timers: Timers = LONG, limits: Limits | None = None) -> Link:
+    def make(self, timers: Timers = LONG, limits: Limits | None = None, budget: Budget | None = None) -> Link:
         """Return a link; the peer's end is `peer`."""
         ours, self.peer = tcp_pair()
         self.peer.settimeout(PATIENCE)
@@ -38,11 +43,18 @@ class LinkTest(unittest.TestCase):
         alarms.start()
         settings = Settings(timers, limits if limits is not None else Limits())
         link = Link(
-            PlainTransport(ours), FROM_SERVER, settings=settings, alarms=alarms, threads=self.threads, name="test"
+            PlainTransport(ours),
+            FROM_SERVER,
+            settings=settings,
+            alarms=alarms,
+            threads=self.threads,
+            name="test",
+            budget=budget,
         )
         self.addCleanup(self.peer.close)
+        threads = self.threads
         self.addCleanup(alarms.stop)
-        self.addCleanup(lambda: self.assertEqual(self.threads.join(Deadline(PATIENCE)), []))
+        self.addCleanup(lambda: self.assertEqual(threads.join(Deadline(PATIENCE)), []))
         self.addCleanup(link.end)
         self.addCleanup(link.abort)
         return link
@@ -73,12 +85,16 @@ class LinkTest(unittest.TestCase):
             data += more
         return data
 
-    def fill(self, link: Link) -> None:
-        """Send until the link takes no more."""
+    def fill(self, link: Link, until: Callable[[], bool] = lambda: False) -> None:
+        """Send until the link takes no more, or something is so."""
         for _ in range(2_000):
-            if link.send(numbered(1, 10_000)) is not Sent.YES:
+            if link.send(numbered(1, 10_000)) is not Sent.YES or until():
                 return
         self.fail("the link took 20 MB that nobody reads")
+
+
+class LinkTest(LinkCase):
+    """What a link reads and sends, and how it ends."""
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -212,9 +228,33 @@ class LinkTest(unittest.TestCase):
         self.assertEqual(set(results[:first_full]), {Sent.YES})
         self.assertGreaterEqual(first_full, 90)
         size = sum(len(numbered(number, 10_000)) for number in range(first_full))
-        self.assertEqual(self.received(size).count(b'{"n":'), first_full)
+        # Of what comes behind them, some may have found room again.
+        self.assertEqual(self.received(size)[:size].count(b'{"n":'), first_full)
         self.assertTrue(link.wait_until_drained(PATIENCE))
         self.assertIs(link.send(numbered(0)), Sent.YES)
+
+    def test_wait_below(self) -> None:
+        """Whoever waits for a queue to get shorter does so until it is, but for no longer than was said."""
+        link = self.make(limits=replace(Limits(), queue=1_000_000))
+        link.wait_below(1, PATIENCE)
+        self.fill(link)
+        link.wait_below(1, 0.01)
+        shorter = threading.Thread(target=link.wait_below, args=(600_000, 2 * PATIENCE))
+        shorter.start()
+        self.assertTrue(shorter.is_alive())
+        self.received(1_000_000)
+        shorter.join(PATIENCE)
+        self.assertFalse(shorter.is_alive())
+
+    def test_wait_below_of_a_closed_link(self) -> None:
+        """Nobody waits for the queue of a link that is closed to get shorter."""
+        link = self.make(limits=replace(Limits(), queue=1_000_000))
+        self.fill(link)
+        waiting = threading.Thread(target=link.wait_below, args=(1, 2 * PATIENCE))
+        waiting.start()
+        link.abort()
+        waiting.join(PATIENCE)
+        self.assertFalse(waiting.is_alive())
 
     def test_full_for_too_long(self) -> None:
         """A link that stays full is closed."""
@@ -239,6 +279,16 @@ class LinkTest(unittest.TestCase):
             while link.send(numbered(1, 10_000)) is Sent.YES:
                 continue
         self.assertFalse(link.closing)
+
+    def test_full_again_and_again(self) -> None:
+        """However often a link is full, one alarm looks after that: they would grow without bound else."""
+        link = self.make(limits=replace(Limits(), queue=100_000))
+        with mock.patch.object(Alarms, "after") as after:
+            for _ in range(20):
+                self.fill(link)
+                while link.send(numbered(1, 10_000)) is Sent.FULL:
+                    self.received(10_000)
+        after.assert_called_once()
 
     def test_drains_in_time(self) -> None:
         """A link that was full and was emptied in time stays open."""
@@ -269,6 +319,38 @@ class LinkTest(unittest.TestCase):
         with self.assertLogs("socp.link", "WARNING"):
             self.fill(link)
         self.assertTrue(link.closing)
+
+    def test_budget(self) -> None:
+        """When too much waits at all links together, the fullest is closed, whichever a frame was sent to last."""
+        budget = Budget(2_000_000)
+        full, other = self.make(budget=budget), self.make(budget=budget)
+        with self.assertLogs("socp.budget", "WARNING"):
+            self.fill(full, until=lambda: full.closing)
+        self.fill(other, until=lambda: budget.waiting > 1_600_000)
+        third = self.make(budget=budget)
+        with self.assertLogs("socp.budget", "WARNING"):
+            self.fill(third, until=lambda: other.closing or third.closing)
+        self.assertTrue(other.closing)
+        self.assertFalse(third.closing)
+        third.abort()
+        self.assertEqual(budget.waiting, 0)
+
+    def test_nothing_kept(self) -> None:
+        """A link that has ended is kept by nothing, not by the alarms that it had, and so neither is what it read."""
+        link = self.make()
+        link.expect_handshake(PATIENCE)
+        thread = self.read_in_thread(link)
+        self.peer.sendall(numbered(1)[:-1])
+        self.peer.shutdown(socket.SHUT_WR)
+        thread.join(PATIENCE)
+        link.handshake_done(FROM_SERVER)  # also of a peer that leaves just then
+        link.end()
+        self.assertEqual(self.alarms_of(link), [])
+
+    def alarms_of(self, link: Link) -> list[object]:
+        """Return what alarms would call of a link."""
+        callbacks = [alarm.callback for _, _, alarm in link._alarms._heap]
+        return [callback for callback in callbacks if callback.__name__ != "_nothing"]
 
     def test_peer_gone(self) -> None:
         """Sending to a peer that has gone closes the link, and raises nothing."""
@@ -340,3 +422,62 @@ class LinkTest(unittest.TestCase):
         next(frames)
         link.finish()
         self.assertEqual(list(frames), [])
+
+
+class TlsLinkTest(unittest.TestCase):
+    """Links over TLS."""
+
+    def setUp(self) -> None:
+        """Make what links need."""
+        self.threads, self.alarms = Threads(), Alarms()
+        self.alarms.start()
+        self.addCleanup(self.alarms.stop)
+        self.addCleanup(lambda: self.assertEqual(self.threads.join(Deadline(PATIENCE)), []))
+
+    def link(self, transport: Transport) -> Link:
+        """Return a link, which is ended with the test."""
+        link = Link(
+            transport, FROM_SERVER, settings=Settings(LONG), alarms=self.alarms, threads=self.threads, name="test"
+        )
+        self.addCleanup(link.end)
+        self.addCleanup(link.abort)
+        return link
+
+    def test_frames(self) -> None:
+        """What several threads send, also while the peer falls behind, arrives whole and in the order of each."""
+        ends = [PlainTransport(end) for end in tcp_pair()]
+        acceptor, connector = self.link(TlsTransport(ends[0], context_of("server"))), self.link(TlsTransport(ends[1]))
+        self.threads.start("begin", acceptor.begin)
+        connector.begin()
+        self.assertTrue(acceptor.secure and connector.where.endswith("TLS"))
+        counts = range(60)
+
+        def send(sender: int) -> None:
+            for number in counts:
+                frame = encode_frame({"n": number, "s": sender, "x": "x" * (number * 977 * (sender + 1) % 90_000)})
+                while connector.send(frame) is Sent.FULL:
+                    connector.wait_until_drained(PATIENCE)
+
+        for sender in range(3):
+            self.threads.start("sender", partial(send, sender))
+        heard: dict[int, list[int]] = {sender: [] for sender in range(3)}
+        for frame in acceptor.frames():
+            value = decode_frame(frame)
+            heard[value["s"]].append(value["n"])
+            if sum(map(len, heard.values())) == 3 * len(counts):
+                connector.finish(encode_frame({"s": 0, "n": -1}))
+        self.assertEqual(heard, {0: [*counts, -1], 1: [*counts], 2: [*counts]})
+
+    def test_silent_peer(self) -> None:
+        """A TLS handshake that is not done in time is TIMEOUT, at either side."""
+        for context in (None, context_of("server")):
+            ours, theirs = tcp_pair()
+            self.addCleanup(theirs.close)
+            link = self.link(TlsTransport(PlainTransport(ours), context))
+            link.expect_handshake(0.05)
+            with self.assertRaises(LinkError) as caught:
+                link.begin()
+            self.assertEqual(caught.exception.code, TIMEOUT)
+            link.finish(numbered(1))  # which is not said in the clear
+            theirs.settimeout(PATIENCE)
+            self.assertNotIn(b'{"n":1', theirs.recv(65_536))

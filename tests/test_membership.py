@@ -11,9 +11,11 @@ from crypto.signing import KeySigner
 from membership import check_announce, check_host, issue, newest, read_membership
 from origin import Origin
 from socp import BAD_ENVELOPE, BAD_KEY, INVALID_SIG, NOT_ALLOWED, ProtocolError
+from tests.sockets import EVERYWHERE
 from tests.vectors import cases, key, load
 
 NOW = 1_700_000_000_000
+MINUTE = 60 * 1000
 DAY = 24 * 60 * 60 * 1000
 PINS = {key("introducer").id: key("introducer").public}
 ADDRESS = Address("127.0.0.1", 9001)
@@ -42,12 +44,27 @@ class MembershipTest(unittest.TestCase):
         with self.assertRaises(ProtocolError):
             read_membership(issued.to_wire(), PINS, NOW + 7 * DAY)
 
+    def test_beyond_its_time(self) -> None:
+        """A membership that was issued in the future, or lasts for longer than any may, is NOT_ALLOWED."""
+        for issued, lifetime, good in (
+            (NOW + 5 * MINUTE, 7 * DAY, True),
+            (NOW + 5 * MINUTE + 1, DAY, False),
+            (NOW, 7 * DAY + 1, False),
+            (2**52, 2**51, False),
+        ):
+            value = issue(KeySigner(key("introducer")), key("server").public, ADDRESS, issued, lifetime).to_wire()
+            if good:
+                read_membership(value, PINS, NOW)
+                continue
+            with self.assertRaisesRegex(ProtocolError, "NOT_ALLOWED: a membership of the future"):
+                read_membership(value, PINS, NOW)
+
     def test_ill_typed(self) -> None:
         """A membership with a field missing, ill-typed, or a host that nobody can dial is NOT_ALLOWED."""
         good = issue(KeySigner(key("introducer")), key("server").public, ADDRESS, NOW, DAY).to_wire()
         changes: list[dict[str, object]] = [{name: None} for name in good]
         changes += [
-            {"host": "0.0.0.0"},
+            {"host": EVERYWHERE},
             {"host": "a b"},
             {"port": 0},
             {"pubkey": "junk"},
@@ -69,7 +86,7 @@ class MembershipTest(unittest.TestCase):
         """Wildcard addresses and what is no host are refused, as BAD_ENVELOPE."""
         for host in ("127.0.0.1", "::1", "fe80::1%eth0", "example.org", "localhost", "xn--bcher-kva.example"):
             check_host(host)
-        for host in ("", "0.0.0.0", "::", "0", "*", "::0", "0:0:0:0:0:0:0:0", "a/b", "a b", "-x.org", "\u00e9.org"):
+        for host in ("", EVERYWHERE, "::", "0", "*", "::0", "0:0:0:0:0:0:0:0", "a/b", "a b", "-x.org", "\u00e9.org"):
             with self.subTest(host=host), self.assertRaises(ProtocolError) as caught:
                 check_host(host)
             self.assertEqual(caught.exception.code, BAD_ENVELOPE)

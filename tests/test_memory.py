@@ -109,6 +109,25 @@ class ConcludedTest(MemoryTest):
             self.assertEqual(found, [None, ("complete", "other"), ("complete", "third"), None])
             self.restart()
 
+    def test_bounded_on_the_disk(self) -> None:
+        """What is forgotten is let go of on the disk, at once; what an older program has left there, when told."""
+        for number in range(20):
+            self.concluded.add(str(number), FILE_ID, "failed", "00")
+        self.assertEqual(self.kept(), ["18", "19"])
+        row = "INSERT INTO concluded VALUES (?, ?, 'failed', '00', ?)"
+        for number in range(5):
+            self.database.write_soon(row, f"old {number}", FILE_ID, number)
+        self.assertEqual(len(self.kept()), 7)
+        self.concluded.forget_old()
+        self.assertEqual(self.kept(), ["18", "19"])
+
+    def kept(self) -> list[str]:
+        """Return whose files are on the disk, in the order of their ends, once all is written."""
+        self.database.commit(lambda connection: connection.execute("SELECT 1"))
+        with self.database.reading() as connection:
+            rows = connection.execute("SELECT sender FROM concluded ORDER BY at, CAST(sender AS INTEGER)").fetchall()
+        return [sender for (sender,) in rows]
+
     def test_not_written(self) -> None:
         """That it cannot be written down is said."""
         with (

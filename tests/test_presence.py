@@ -35,7 +35,8 @@ class BatchesTest(unittest.TestCase):
         self.assertGreater(len(batches), 1)
         for part, batch in enumerate(batches, start=1):
             payload = {"server_id": origin.id, "users": batch, "part": part, "parts": len(batches)}
-            self.assertLessEqual(len(origin.frame(socp.USER_SYNC, key("server2").id, payload)), 512 * 1024)
+            frame = encode_frame(origin.signed(socp.USER_SYNC, key("server2").id, payload))
+            self.assertLessEqual(len(frame), 512 * 1024)
         listed = [entry["user_id"] for batch in batches for entry in batch]
         self.assertEqual(listed, [user.user_id for user in everyone])
 

@@ -15,12 +15,15 @@ from pathlib import Path
 from unittest import mock
 
 from addresses import Address
+from exits import Exit
 from programs import (
+    ArgumentParser,
     StartError,
     address_argument,
     load_key,
     own_directory,
     port_argument,
+    run_client,
     run_program,
 )
 from tests.vectors import key
@@ -40,6 +43,15 @@ class ArgumentsTest(unittest.TestCase):
         self.assertEqual(address_argument("[::1]:5"), Address("::1", 5))
         with self.assertRaisesRegex(argparse.ArgumentTypeError, "host:port"):
             address_argument("nowhere")
+
+    def test_wrong_arguments(self) -> None:
+        """What is repeated of a wrong argument is made visible."""
+        parser = ArgumentParser(prog="test.py")
+        parser.add_argument("--port", type=port_argument)
+        with contextlib.redirect_stderr(io.StringIO()) as stream, self.assertRaises(SystemExit) as ended:
+            parser.parse_args(["--port", "1", "\x1b[31m\nforged \u202e"])
+        self.assertEqual(ended.exception.code, 2)
+        self.assertIn("unrecognized arguments: \\x1b[31m\\nforged \\u202e\n", stream.getvalue())
 
 
 class DirectoryTest(unittest.TestCase):
@@ -75,7 +87,9 @@ class DirectoryTest(unittest.TestCase):
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
             os.write(descriptor, key("alice").to_pem("right"))
             os.close(descriptor)
-            self.assertEqual(load_key(file, "TEST_PASS").id, key("alice").id)
+            pair, password = load_key(file, "TEST_PASS")
+            self.assertEqual((pair.id, password), (key("alice").id, "right"))
+            self.assertNotIn("TEST_PASS", os.environ, "whatever is started later would have it")
         with mock.patch.dict(os.environ, {"TEST_PASS": "wrong"}), self.assertRaisesRegex(StartError, r"\$TEST_PASS"):
             load_key(file, "TEST_PASS")
         file.chmod(0o644)
@@ -104,10 +118,49 @@ class RunTest(unittest.TestCase):
                 self.assertEqual(run_program("Test", main), code)
             self.assertEqual(stream.getvalue(), said)
 
+    def test_client(self) -> None:
+        """What stops a client is told as an error and a hint, with a code of its own."""
+
+        def refuse() -> int:
+            raise StartError("no \x1b[31m way", "another", Exit.BAD_KEY)
+
+        with contextlib.redirect_stderr(io.StringIO()) as stream:
+            self.assertEqual(run_client(refuse), 5)
+        self.assertEqual(stream.getvalue(), "socp: error: no \\x1b[31m way\nsocp: hint: another\n")
+        self.assertEqual(run_client(lambda: 7), 7)
+
     def test_told_to_end(self) -> None:
         """Each of the signals that end a program is waited for, by whatever thread it arrives, and ends it in order."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self.assertEqual(self.run_script("", f"os.kill(os.getpid(), {int(number)})"), "stopped\n")
+
+    def test_read_again(self) -> None:
+        """SIGHUP has a program that has lists read them again, also below nohup; it ends without any."""
+        kill = "os.kill(os.getpid(), 1); os.kill(os.getpid(), 15)"
+        for shell in ("", 'trap "" HUP; '):
+            said = self.run_script(shell, kill, hold="hangup=True", told=", read_again=lambda: print('read')")
+            self.assertEqual(said, "read\nstopped\n")
+
+    def test_end_by_force(self) -> None:
+        """A program that hangs in its output, which nobody reads, ends all the same, with the code that it was to."""
+        script = (
+            "import sys, programs\nprograms.end_by_force(0.1, 7)\nwhile True:\n    sys.stdout.write('x' * 65_536)\n"
+        )
+        command = [sys.executable, "-c", script]
+        with subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE) as process:
+            try:
+                self.assertEqual(process.wait(30), 7)
+            finally:
+                process.kill()
+
+    def test_held_up(self) -> None:
+        """A program whose end is held up, as by a log that nobody reads, is ended after a while."""
+        script = (
+            "import os, threading, programs\nprograms._END_MOST = 0.1\nwith programs.hold_signals():\n"
+            "    os.kill(os.getpid(), 15)\n    programs.run_until_told(threading.Event().wait)\n"
+        )
+        command = [sys.executable, "-c", script]
+        self.assertEqual(subprocess.run(command, cwd=Path(__file__).parents[1], timeout=30, check=False).returncode, 1)
 
     def test_ignored_signals_stay_ignored(self) -> None:
         """A signal that the parent has a program ignore, as nohup does, does not end it."""
@@ -115,14 +168,14 @@ class RunTest(unittest.TestCase):
         ignored = "; print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)"
         self.assertEqual(self.run_script('trap "" HUP; ', kill + ignored), "True\nstopped\n")
 
-    def run_script(self, shell: str, kill: str) -> str:
+    def run_script(self, shell: str, kill: str, hold: str = "", told: str = "") -> str:
         """Run a program of its own that kills itself while it holds signals, and return what it prints."""
         script = (
             "import os, signal, threading; from programs import hold_signals, run_until_told\n"
-            "with hold_signals():\n"
+            f"with hold_signals({hold}):\n"
             "    threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
             f"    {kill}\n"
-            "    run_until_told(lambda: print('stopped'))\n"
+            f"    run_until_told(lambda: print('stopped'){told})\n"
         )
         done = subprocess.run(
             ["sh", "-c", f'{shell}exec "$0" -c "$1"', sys.executable, script],

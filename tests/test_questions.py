@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import unittest
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import socp
-from errors import ChatError, NoAnswer, NotConnected, UserUnknown
+from errors import ChatError, NoAnswer, NotConnected, ServerBusy, UserUnknown
 from questions import Questions
-from socp import USER_KEY, USER_LIST, USER_NOT_FOUND, Envelope
+from socp import SERVER_BUSY, USER_KEY, USER_LIST, USER_NOT_FOUND, Envelope
 from tests.vectors import key
 
 PATIENCE = 10.0
@@ -29,7 +30,7 @@ class QuestionsTest(unittest.TestCase):
         """Make the questions; `sent` tells when one is on its way."""
         self.asked = 0
         self.sent = threading.Semaphore(0)
-        self.questions = Questions(self.count)
+        self.questions = Questions(self.count, 0.05)
         self.outcomes: list[Envelope | ChatError] = []
 
     def count(self) -> None:
@@ -79,6 +80,27 @@ class QuestionsTest(unittest.TestCase):
         error = self.outcome(thread, lambda: self.questions.refuse("OTHER", "", ""))
         self.assertEqual((type(error), str(error)), (ChatError, "OTHER"))
         self.assertFalse(self.questions.refuse("X", "", ""))
+
+    def test_busy(self) -> None:
+        """A question that the server is too busy for is asked again, and answered in the end."""
+        thread = self.ask(USER_KEY, BOB)
+        for _ in range(3):
+            self.assertTrue(self.questions.refuse(SERVER_BUSY, "later", BOB))
+            self.assertTrue(self.sent.acquire(timeout=PATIENCE))
+        found = answer(USER_KEY)
+        self.assertIs(self.outcome(thread, lambda: self.questions.answer(found, BOB)), found)
+        self.assertEqual(self.asked, 4)
+
+    def test_busy_for_too_long(self) -> None:
+        """A server that stays busy for longer than we wait is said to be; so is the end of this client."""
+        refuse = partial(self.questions.refuse, SERVER_BUSY, "later", "")
+        with self.assertRaisesRegex(ServerBusy, "SERVER_BUSY: later"):
+            self.questions.ask(lambda: self.assertTrue(refuse()), USER_LIST, "", 0.12)
+        self.questions = Questions(self.count, PATIENCE / 2)
+        thread = self.ask(USER_LIST)
+        self.questions.refuse(SERVER_BUSY, "later", "")
+        error = self.outcome(thread, lambda: self.questions.close("leaving"))
+        self.assertEqual((type(error), str(error)), (NotConnected, "leaving"))
 
     def test_disconnected(self) -> None:
         """When the server is gone, all who wait are told."""

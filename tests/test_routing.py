@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import unittest
 from dataclasses import replace
@@ -9,6 +10,7 @@ from unittest import mock
 
 from addresses import Address
 from crypto.encoding import digest, encode_base64url
+from known import KnownUsers
 from link import Link
 from routing import Change, RoutingTable, SeenCache, Where
 from tests.vectors import key
@@ -46,7 +48,7 @@ class UsersTest(unittest.TestCase):
     def test_unknown(self) -> None:
         """Nobody is known at first, but for those that are given from before, who are away."""
         self.assertIs(self.where(), Where.UNKNOWN)
-        self.table = RoutingTable(OWN, [user(online=False)])
+        self.table = RoutingTable(OWN, KnownUsers([user(online=False)]))
         self.assertIs(self.where(), Where.AWAY)
         self.assertEqual(self.table.online_page("", 10), ([], 0))
 
@@ -156,6 +158,28 @@ class UsersTest(unittest.TestCase):
         self.assertEqual(([entry.user_id for entry in second], total), (ids[3:], 4))
         self.assertEqual(self.table.online_count(counting=ids[0]), 4)
         self.assertEqual(self.table.online_count(counting=key("erin").id), 5)
+
+    def test_pages_of_whoever_is_there(self) -> None:
+        """However users come, move and go, a page lists exactly those who are online."""
+        names = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi")
+        chance = random.Random(7)
+        links = {name: link() for name in names}
+        for ts in range(1, 400):
+            name, home = chance.choice(names), chance.choice((OWN, OTHER, THIRD))
+            what = chance.randrange(5)
+            if what == 0:
+                self.table.attach(user(name, home=OWN, ts=ts), links[name])
+            elif what == 1:
+                self.table.detach(key(name).id, links[name])
+            elif what == 2:
+                self.table.sync(user(name, home=home, ts=ts, online=chance.random() < 0.5))
+            elif what == 3:
+                self.table.remove(key(name).id, home, ts - chance.randrange(3))
+            else:
+                self.table.lose_server(home)
+            listed, total = self.table.online_page("", 100)
+            self.assertEqual([entry.user_id for entry in listed], sorted(self.table.user_locations))
+            self.assertEqual(total, len(listed))
 
     def test_digest(self) -> None:
         """The digest is the one of section 7.1: over a server's own users that are online, sorted."""

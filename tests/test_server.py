@@ -13,6 +13,8 @@ from unittest import mock
 from addresses import Address
 from programs import StartError
 from server import _arguments, _reachable, read_pins
+from tests.badkeys import bad_keys
+from tests.sockets import EVERYWHERE
 from tests.vectors import key
 
 
@@ -51,6 +53,17 @@ class PinsTest(unittest.TestCase):
         os.environ["INTRODUCER_PUB_B64U"] = "  "
         self.assertRaises(StartError, read_pins, None)
 
+    def test_bad_keys(self) -> None:
+        """A key that is none is no pin, however it is given; white space around one in a file does not count."""
+        for why, text in bad_keys().items():
+            if len(text) > 255 and text.split() == [text]:
+                with self.subTest(why):
+                    self.assertRaisesRegex(StartError, "not ", read_pins, [text])
+                    (self.directory / "pin").write_text(text)
+                    self.assertRaisesRegex(StartError, "pin: not ", read_pins, ["pin"])
+                    os.environ["INTRODUCER_PUB_B64U"] = f"{self.first.text} {text}"
+                    self.assertRaisesRegex(StartError, "INTRODUCER_PUB_B64U: not ", read_pins, None)
+
 
 class ArgumentsTest(unittest.TestCase):
     """The command line."""
@@ -75,9 +88,9 @@ class ArgumentsTest(unittest.TestCase):
         """Others are told what was advertised, or where we listen, and never a wildcard address."""
         plain = _arguments(["--port", "1"])
         told = _arguments(["--port", "1", "--advertise", "example.org:9"])
-        wrong = _arguments(["--port", "1", "--advertise", "0.0.0.0:9"])
+        wrong = _arguments(["--port", "1", "--advertise", f"{EVERYWHERE}:9"])
         self.assertEqual(_reachable(plain, Address("127.0.0.1", 5)), Address("127.0.0.1", 5))
-        self.assertEqual(_reachable(told, Address("0.0.0.0", 5)), Address("example.org", 9))
+        self.assertEqual(_reachable(told, Address(EVERYWHERE, 5)), Address("example.org", 9))
         for arguments in (plain, wrong):
             with self.assertRaisesRegex(StartError, "--advertise"):
                 _reachable(arguments, Address("::", 5))

@@ -84,6 +84,15 @@ class EnvelopeTest(unittest.TestCase):
         for visited in wrong:
             self.assertEqual(read_envelope({**value, "visited": visited}).visited, ())
 
+    def test_signatures(self) -> None:
+        """A `sig` that is no base64url is refused also where nothing depends on it; none at all is not."""
+        value = socp.make_envelope("X", USER, "*", 1, {})
+        for sig in ("=", "AA==", "A", "AB", "a b", "\u0661AAA", 5, None):
+            with self.subTest(sig=sig), self.assertRaises(ProtocolError) as caught:
+                read_envelope({**value, "sig": sig})
+            self.assertEqual(caught.exception.code, socp.BAD_ENVELOPE)
+        read_envelope({**value, "sig": ""})
+
     def test_now(self) -> None:
         """The clock counts milliseconds of Unix time."""
         self.assertAlmostEqual(socp.now_ms() / 1000, time.time(), delta=5)

@@ -53,6 +53,32 @@ class ThreadsTest(unittest.TestCase):
         self.assertTrue(ran.wait(PATIENCE))
         self.assertEqual(threads.join(Deadline(PATIENCE)), [])
 
+    def test_start_that_hangs(self) -> None:
+        """While the system is slow to start one thread, others begin and end; joining waits for it, too."""
+        threads, starting, go, ran = Threads(), threading.Event(), threading.Event(), threading.Event()
+        start = threading.Thread.start
+
+        def slowly(thread: threading.Thread) -> None:
+            if thread.name == "slow":
+                starting.set()
+                self.assertTrue(go.wait(PATIENCE))
+            start(thread)
+
+        with mock.patch.object(threading.Thread, "start", slowly):
+            starter = threading.Thread(target=threads.start, args=("slow", ran.set), daemon=True)
+            starter.start()
+            self.assertTrue(starting.wait(PATIENCE))
+            done = threading.Event()
+            self.assertTrue(threads.start("other", done.set))
+            self.assertTrue(done.wait(PATIENCE))
+            self.assertEqual(threads.join(Deadline(0.1)), [])
+            self.assertFalse(ran.is_set())
+            joined = threading.Thread(target=threads.join, args=(Deadline(PATIENCE),), daemon=True)
+            joined.start()
+            go.set()
+            joined.join(PATIENCE)
+            self.assertTrue(ran.is_set())
+
     def test_a_bug_is_said(self) -> None:
         """A thread that dies of a bug is named in the log, and still joined."""
         threads = Threads()

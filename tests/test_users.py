@@ -15,12 +15,20 @@ from users import Attachment, User, attachment_object, read_user
 HOME = key("server").id
 
 
-def make_user(name: str = "alice", home: str = HOME, ts: int = 1000, *, online: bool = True, **meta: Any) -> User:
+def make_user(
+    name: str = "alice",
+    home: str = HOME,
+    ts: int = 1000,
+    *,
+    online: bool = True,
+    caps: tuple[str, ...] = ("presence",),
+    **meta: Any,
+) -> User:
     """Return a user of the vectors who has really signed its attachment."""
     unsigned = Attachment(new_nonce(), ts, "")
-    values = attachment_object(key(name).id, home, unsigned, meta, ["presence"])
+    values = attachment_object(key(name).id, home, unsigned, meta, caps)
     attach = Attachment(unsigned.nonce, ts, sign_content(KeySigner(key(name)), ATTACHMENT, values))
-    return User(key(name).id, home, key(name).public.text, meta, ("presence",), attach, online=online)
+    return User(key(name).id, home, key(name).public.text, meta, caps, attach, online=online)
 
 
 class ReadUserTest(unittest.TestCase):

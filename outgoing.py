@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from messages import Manifest
 from settings import Limits, Timers
+from underway import State
 
 
 class Step(enum.Enum):
@@ -45,9 +46,13 @@ class Outgoing:
         self._timers = timers
         self._restarts_most = limits.transfer_restarts
         self._changed = threading.Condition()  # guards all below
+        self.offered = False  # whether the recipient may have heard of it
         self.accepted = False  # whether the recipient has ever begun to receive it
         self.final: str | None = None
         self.reason = ""
+        self.cancelled = False  # whether it ends because a person wants it so
+        self.refused = False  # whether others have ended it: there is nobody to tell that it ends
+        self._heard_waiting: float | None = None  # when the recipient last said that it takes it when its turn comes
         self.lost = ""  # why the way to the recipient is interrupted, if it is
         self._busy = False
         self._hurried = True  # to offer at once, without a pause
@@ -65,9 +70,20 @@ class Outgoing:
 
     # --- what is heard, in the reader's thread ------------------------------------------------------------------
 
-    def end(self, status: str, reason: str) -> None:
-        """Note how it ended, unless that is known."""
+    def end(self, status: str, reason: str, *, cancelled: bool = False) -> None:
+        """Have it end, unless it has.
+
+        Args:
+            cancelled: whether a person wants it so.
+        """
         with self._changed:
+            self.cancelled = self.cancelled or (cancelled and self.final is None)
+            self._end(status, reason)
+
+    def refuse(self, status: str, reason: str) -> None:
+        """Note how the recipient, or a server, has ended it, unless it had ended before."""
+        with self._changed:
+            self.refused = self.refused or self.final is None
             self._end(status, reason)
 
     def _end(self, status: str, reason: str) -> None:
@@ -85,6 +101,12 @@ class Outgoing:
         """Note that the way may be open again: the next offer need not wait for its time."""
         with self._changed:
             self._hurried = True
+            self._changed.notify_all()
+
+    def take_waiting(self) -> None:
+        """Note that the recipient takes it, and receives others before."""
+        with self._changed:
+            self._heard_waiting = time.monotonic()
             self._changed.notify_all()
 
     def take_busy(self) -> None:
@@ -158,7 +180,39 @@ class Outgoing:
         with self._changed:
             return self._offers > 0
 
+    @property
+    def state(self) -> State:
+        """What it does at the moment."""
+        with self._changed:
+            if not self.offered:
+                return State.HASHING
+            if not self.accepted:
+                return State.OFFERED if self._heard_waiting is None else State.WAITING
+            return State.INTERRUPTED if self.lost or self._awaiting else State.RUNNING
+
+    @property
+    def acknowledged(self) -> int:
+        """How many chunks the recipient has."""
+        with self._changed:
+            return self._next_index
+
+    @property
+    def progress(self) -> float:
+        """When the recipient last had more of it than before, on the monotonic clock."""
+        with self._changed:
+            return self._progress
+
     # --- what is done, in the file's thread ---------------------------------------------------------------------
+
+    def patience(self, until: float) -> float:
+        """Return until when an offer may be made, on the monotonic clock: longer, if the recipient says that it waits.
+
+        Args:
+            until: when it is too long for an offer that nobody answers.
+        """
+        with self._changed:
+            heard = self._heard_waiting
+            return until if heard is None or self.accepted else max(until, heard + self._timers.offer)
 
     def deadline(self) -> float:
         """Return until when an interrupted transfer may be taken up again, on the monotonic clock."""
@@ -170,13 +224,29 @@ class Outgoing:
         with self._changed:
             self.lost, self._busy, self._hurried = "", False, False
             self._offers += 1
-            self._awaiting = True
+            self.offered = self._awaiting = True
 
     def wait_answer(self, seconds: float) -> bool:
         """Wait for the answer to an offer; True when it is there, or the transfer is over."""
         with self._changed:
             self._wait_for(lambda: not self._awaiting or bool(self.lost) or self._busy, seconds)
             return not self._awaiting or self.final is not None
+
+    @property
+    def unheard(self) -> bool:
+        """Whether an offer is out that nobody has answered, and nothing is known to have kept it from arriving."""
+        with self._changed:
+            return self._awaiting and not (self.lost or self._busy or self.accepted)
+
+    def unhurry(self) -> None:
+        """Forget that the way may be open again, before it is looked whether it is."""
+        with self._changed:
+            self._hurried = False
+
+    def wait_hurried(self, seconds: float) -> None:
+        """Wait until the way may be open again, at most so many seconds."""
+        with self._changed:
+            self._wait_for(lambda: self._hurried, seconds)
 
     def wait_turn(self, most: float) -> None:
         """Wait before the next offer, longer each time but at most so many seconds.

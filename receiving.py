@@ -1,199 +1,134 @@
-"""Receiving files (PROTOCOL.md section 10): chunks opened in order, and a file shown only when it is right.
+"""Files that others offer (PROTOCOL.md section 10): which are taken, whether a person is asked, and whose turn it is.
 
-Each file has a thread of its own. What the reader's thread hands in is queued within the window that the sender has,
-so that nothing here holds it up.
+A file that is taken waits for its turn, and is then received in a thread of its own (saving.py). Offers are judged in
+the teller's thread; what a person decides comes in whatever thread that person's program has.
 """
 
 from __future__ import annotations
 
 import enum
 import logging
-import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from threading import Lock
 
 import socp
-from crypto.encoding import EncodingError, decode_base64url
-from crypto.sealing import OpenError, chunk_label, open_sealed
-from crypto.signing import FILE_RESULT, KeySigner, sign_content
-from downloads import Download, safe_name
-from errors import ChatError, NotConnected, NotRemembered
-from events import Event, FileDone, FileFailed, FileInterrupted, FileResumed, FileStarted
-from finished import RecentTransfers
+from ciphers import Cipher
+from downloads import check_room, clear_up
+from errors import NotConnected, NotRemembered, TransferUnknown
+from events import FileNotTaken, FileOffered
+from incoming import CANCELLED_BY_SENDER, WITHDRAWN, Incoming
 from messages import Manifest, read_manifest
-from sending import CHUNK_PLAIN, CHUNK_SEALED, NAME_MOST, Owner, TransferFailed
+from results import NOT_SAVED, NOT_TAKEN, Results
+from saving import Saver, cannot_write
+from sending import CANCELLED, NAME_MOST, WAITING, Owner
 from socp import FILE_ACK, FILE_END, Envelope, ProtocolError
+from threads import Alarm
+from turns import NoPlace, who_makes_room, whose_turn
+from underway import UnderWay
+from workers import Workers
 
 log = logging.getLogger("socp.receiving")
 
-_ENDED_EARLY = "the sender ended it before its last chunk"
+_TOO_MANY = "too many files at once"
+_NOT_THEIRS = "files of this user are not taken"
+_TOO_LATE = "nobody has answered it in time"
 
 
-class Came(enum.Enum):
-    """What can come besides frames."""
+class Verdict(enum.Enum):
+    """What is done about an offer that keeps to section 10."""
 
-    QUESTION = enum.auto()  # where are we?
-    LOSS = enum.auto()  # of our connection
-    NOTHING = enum.auto()  # for too long
+    ACCEPT = enum.auto()
+    ASK = enum.auto()  # a person
+    REJECT = enum.auto()
 
 
-class Incoming:
-    """A file that we receive, and what has come of it and waits to be written.
+Judge = Callable[[str, str, int], Verdict]  # given the sender's id, the name of the file and its size
 
-    Args:
-        manifest: what is received.
-        most: bytes of frames that may wait.
+
+def accept_all(_sender: str, _name: str, _size: int) -> Verdict:
+    """Take every file."""
+    return Verdict.ACCEPT
+
+
+@dataclass(frozen=True)
+class Taking:
+    """What a client takes of what it is offered.
+
+    Attributes:
+        downloads: where files are put.
+        judge: asked about each offer; it waits for nothing.
+        most: bytes of a file; the protocol's limit holds besides.
     """
 
-    def __init__(self, manifest: Manifest, most: int) -> None:
-        self.manifest = manifest
-        self.offered = time.monotonic()
-        # The receiving thread's alone:
-        self.next_index = 0
-        self.reported = -1
-        self.progress = self.offered  # when there last was more of it than before
-        self.until = 0.0  # when it is too long without progress
-        self.interrupted = False
-        self._most = most
-        self._changed = threading.Condition()  # guards all below
-        self.started = False
-        self._waiting: deque[Envelope | None] = deque()  # None: it is to be said where we are
-        self._waiting_bytes = 0
-        self._arrived = 0  # how many chunks have come, in their order
-        self._gap = False  # something was lost on the way, and what is behind it will be sent again
-        self._lost = False
-        self._reason = ""  # why it ends before its time
-
-    def start(self) -> None:
-        """Note that its turn has come."""
-        with self._changed:
-            self.started = True
-            self._lost = False  # what was lost before is no loss to it
-
-    def fail(self, reason: str) -> None:
-        """Have the transfer end."""
-        with self._changed:
-            self._fail(reason)
-
-    def _fail(self, reason: str) -> None:
-        self._reason = self._reason or reason
-        self._changed.notify_all()
-
-    def lose(self) -> None:
-        """Note that our connection was lost."""
-        with self._changed:
-            self._lost = True
-            self._changed.notify_all()
-
-    def ask(self) -> None:
-        """Have it said where we are, when all has been written that came before, and once for all who ask meanwhile."""
-        with self._changed:
-            if self.started:
-                self._ask()
-
-    def _ask(self) -> None:
-        if None in self._waiting:
-            self._waiting.remove(None)
-        self._waiting.append(None)
-        # What is lost is asked for hereby: an end that is on its way does not mean that the sender gives up.
-        self._gap = True
-        self._changed.notify_all()
-
-    def take(self, envelope: Envelope) -> None:
-        """Take FILE_CHUNK or FILE_END, in the reader's thread; what is not needed now is not kept."""
-        with self._changed:
-            if envelope.type == FILE_END:
-                self._take_end(envelope)
-            elif self.started and envelope.payload["index"] == self._arrived < self.manifest.chunks:
-                self._arrived += 1
-                self._gap = False
-                self._keep(envelope)
-            else:
-                # A repeat, what is behind a chunk that was lost, or what is left of an attempt before our restart.
-                self._gap = self._gap or envelope.payload["index"] > self._arrived
-
-    def _take_end(self, envelope: Envelope) -> None:
-        if not self.started:
-            self._fail(_ENDED_EARLY)
-        elif self._arrived < self.manifest.chunks and self._gap:
-            self._ask()
-            self._gap = False
-        else:
-            self._keep(envelope)
-
-    def _keep(self, envelope: Envelope) -> None:
-        if self._waiting_bytes + len(envelope.raw) > self._most:
-            self._fail("the sender sent more than was asked for")
-            return
-        self._waiting.append(envelope)
-        self._waiting_bytes += len(envelope.raw)
-        self._changed.notify_all()
-
-    def next(self) -> Came | Envelope:
-        """Wait for what comes next, not longer than `until`.
-
-        Raises:
-            TransferFailed: it is to end.
-        """
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._waiting or self._lost or self._reason, max(0.0, self.until - time.monotonic())
-            )
-            if self._reason:
-                raise TransferFailed(self._reason)
-            if self._waiting and self._waiting[0] is not None:
-                envelope = self._waiting.popleft()
-                assert envelope is not None
-                self._waiting_bytes -= len(envelope.raw)
-                return envelope
-            if self._lost:  # after what came before
-                self._lost = False
-                return Came.LOSS
-            if not self._waiting:
-                return Came.NOTHING
-            self._waiting.popleft()
-            return Came.QUESTION
-
-    @property
-    def silent(self) -> bool:
-        """Whether nothing waits to be taken."""
-        with self._changed:
-            return not (self._waiting or self._lost or self._reason)
+    downloads: Path
+    judge: Judge = accept_all
+    most: int | None = None
 
 
 class FileReceiver:
-    """The files that one client receives.
+    """The files that one client receives, and those that wait.
 
     Args:
         owner: the client.
-        downloads: where they are put.
+        taking: what it takes.
+        workers: open chunks.
+        numbers: gives each file the number that people call it by.
     """
 
-    def __init__(self, owner: Owner, downloads: Path) -> None:
+    def __init__(self, owner: Owner, taking: Taking, workers: Workers, numbers: Iterator[int]) -> None:
         self._owner = owner
-        self._pair = owner.pair
-        self._signer = KeySigner(owner.pair)
-        self._downloads = downloads
+        self._taking = taking
+        self._workers = workers
+        self._numbers = numbers
         self._timers = owner.settings.timers
         self._limits = owner.settings.limits
-        self._recent = RecentTransfers(owner.settings.limits.shown)  # for when the disk fails
-        self._lock = threading.Lock()  # guards what is below; taken before that of an Incoming
+        self._results = Results(owner)
+        self._saver = Saver(owner, taking.downloads, self._results)
+        self._lock = Lock()  # guards what is below; taken before that of an Incoming
         self._incoming: OrderedDict[tuple[str, str], Incoming] = OrderedDict()
+        self._lapse: Alarm | None = None  # when the oldest question to a person is not answered in time
+        clear_up(taking.downloads)
+
+    # --- what its client asks and says --------------------------------------------------------------------------
 
     @property
     def active(self) -> int:
-        """How many files are being received, or wait for their turn."""
+        """How many files are being received, or wait for their turn; not those that a person is asked about."""
         with self._lock:
-            return len(self._incoming)
+            return sum(not receiving.asked for receiving in self._incoming.values())
+
+    def under_way(self) -> list[UnderWay]:
+        """Return how each stands, the oldest first."""
+        with self._lock:
+            return [receiving.under_way() for receiving in self._incoming.values()]
 
     def end_all(self, reason: str) -> None:
         """End every transfer; senders are told, where they can be."""
+        for receiving in self._remove(lambda receiving: receiving.asked):
+            self._results.reject(*_place(receiving), reason)
+            self._tell(receiving.manifest, reason)
         for receiving in self._all():
             receiving.fail(reason)
         self._start_waiting(at_once=True)
+
+    def end_from(self, sender: str) -> None:
+        """End every transfer of one sender, who was blocked; those that have not begun are rejected."""
+        with self._lock:
+            ending = [receiving for receiving in self._incoming.values() if receiving.sender == sender]
+            waiting = [receiving for receiving in ending if not receiving.started]
+            for receiving in waiting:  # before others end, which would have these begin
+                del self._incoming[_place(receiving)]
+        for receiving in ending:
+            receiving.fail(NOT_TAKEN)
+        for receiving in waiting:
+            self._results.reject(*_place(receiving), NOT_TAKEN)
+            if _is_told_of(receiving):
+                self._tell(receiving.manifest, "its sender is blocked")
 
     def disconnected(self) -> None:
         """Interrupt every transfer."""
@@ -209,51 +144,163 @@ class FileReceiver:
         with self._lock:
             return list(self._incoming.values())
 
+    def _remove(self, which: Callable[[Incoming], bool]) -> list[Incoming]:
+        """Take files off those that wait or are under way, and return them."""
+        with self._lock:
+            removed = [receiving for receiving in self._incoming.values() if which(receiving)]
+            for receiving in removed:
+                del self._incoming[_place(receiving)]
+        return removed
+
+    def _tell(self, manifest: Manifest, reason: str) -> None:
+        self._owner.emit(FileNotTaken(manifest.file_id, manifest.peer, manifest.name, manifest.size, reason))
+
+    # --- what a person decides ----------------------------------------------------------------------------------
+
+    def accept(self, file_id: str, sender: str) -> bool:
+        """Take a file that the person was asked about; see Chat.accept_file."""
+        with self._lock:
+            found = [receiving for receiving in self._incoming.values() if _matches(receiving, file_id, sender)]
+        found = [receiving for receiving in found if receiving.asked]
+        if not found:
+            raise TransferUnknown("that file is not offered, or not any more")
+        if len(found) > 1:
+            raise TransferUnknown("several users offer a file of that id; say whose is meant")
+        [receiving] = found
+        trouble = self._trouble(receiving.manifest)
+        with self._lock:
+            if self._incoming.get(_place(receiving)) is not receiving or not receiving.asked:
+                raise TransferUnknown("that file is not offered any more")
+            if trouble:
+                del self._incoming[_place(receiving)]
+            else:
+                receiving.asked, receiving.promised = False, True
+        if trouble:
+            self._results.turn_down(receiving.manifest, NOT_SAVED)
+            self._tell(receiving.manifest, trouble)
+            return False
+        self._start_waiting()
+        self._say_taken(receiving)
+        return True
+
+    def deny(self, file_id: str, sender: str) -> None:
+        """Turn down what the person was asked about; see Chat.deny_file."""
+        denied = self._remove(lambda receiving: receiving.asked and _matches(receiving, file_id, sender))
+        if not denied:
+            raise TransferUnknown("that file is not offered, or not any more")
+        for receiving in denied:
+            self._results.turn_down(receiving.manifest, NOT_TAKEN)
+            self._tell(receiving.manifest, "denied")
+
+    def cancel(self, file_id: str, sender: str) -> bool:
+        """End a transfer, wherever it is; False if there is none."""
+        waiting = self._remove(lambda receiving: not receiving.started and _matches(receiving, file_id, sender))
+        running = [receiving for receiving in self._all() if _matches(receiving, file_id, sender)]
+        for receiving in waiting:
+            self._results.turn_down(receiving.manifest, CANCELLED)
+            self._tell(receiving.manifest, CANCELLED)
+        for receiving in running:
+            receiving.fail(CANCELLED)
+        self._owner.settled()
+        return bool(waiting or running)
+
+    def _watch(self) -> None:
+        """Have the oldest question that is not answered lapse in time."""
+        with self._lock:
+            asked = [receiving for receiving in self._incoming.values() if receiving.asked]
+            if asked and self._lapse is None:
+                left = asked[0].offered + self._timers.offer - time.monotonic()
+                self._lapse = self._owner.after(max(0.0, left), self._take_lapse)
+
+    def _take_lapse(self) -> None:
+        with self._lock:
+            self._lapse = None
+        old = time.monotonic() - self._timers.offer
+        for receiving in self._remove(lambda receiving: receiving.asked and receiving.offered <= old):
+            self._results.turn_down(receiving.manifest, _TOO_LATE)
+            self._tell(receiving.manifest, _TOO_LATE)
+        self._watch()
+
+    # --- what is offered ----------------------------------------------------------------------------------------
+
     def take_start(self, envelope: Envelope) -> None:
-        """Take the offer of a file: all that keep to section 10 are accepted, a few at a time."""
+        """Take the offer of a file: all that keep to section 10 are judged, and a few are received at a time."""
         sender, file_id = place = (envelope.sender, envelope.payload["file_id"])
+        if self._owner.blocked(sender):
+            self._results.reject(sender, file_id, NOT_TAKEN)
+            return
         with self._lock:
             known = self._incoming.get(place)
         try:
             # In this order: a transfer is remembered before it is taken off those under way.
-            finished = self._recent.get(*place) or self._owner.finished.get(*place) if known is None else None
+            finished = self._results.find(sender, file_id) if known is None else None
         except NotRemembered as error:
             log.warning("the offer of a file is rejected: %s", error)
-            self._reject(sender, file_id, "the recipient cannot tell whether it had it before")
+            self._results.reject(sender, file_id, "the recipient cannot tell whether it had it before")
             return
         try:
             manifest, _ = read_manifest(envelope)
         except ProtocolError as error:
             log.warning("the offer of a file from %s is not what its sender has signed: %s", sender, error)
             if known is None and finished is None:  # else a server could end a transfer by an offer that it forges
-                self._reject(sender, file_id, "its sender has not signed it so")
+                self._results.reject(sender, file_id, "its sender has not signed it so")
             return
         if known is not None:
             if known.manifest == manifest and self._is_timely(envelope):
-                known.ask()
+                self._take_again(known)
         elif finished is not None:
             status, sha256 = finished
             if sha256 == manifest.sha256:
-                # The end that was sent then may never have arrived.
-                self._send_last(manifest, status, "" if status == "complete" else "it had failed before")
+                self._results.say_again(manifest, status)
             else:
-                self._reject(sender, file_id, "another file was sent under this id before")
+                self._results.reject(sender, file_id, "another file was sent under this id before")
         elif reason := self._why_not(envelope, manifest):
-            self._reject(sender, file_id, reason)
+            self._results.reject(sender, file_id, reason)
         else:
-            with self._lock:
-                self._incoming[place] = Incoming(manifest, 2 * self._limits.transfer_window)
-            self._start_waiting()
+            self._judge(manifest)
+
+    def _take_again(self, known: Incoming) -> None:
+        """Answer an offer that is made again, of a sender that has reconnected or asks; a person is not asked again."""
+        with self._lock:
+            known.heard = time.monotonic()
+            is_here = self._incoming.get(_place(known)) is known
+            if is_here:
+                known.ask()  # with the lock: whoever takes it off the list sees that
+        if is_here:
+            self._say_taken(known)
+        else:
+            self._say_result(known.manifest)
+
+    def _say_result(self, manifest: Manifest) -> None:
+        """Tell the sender of a file that has just ended what has become of it."""
+        try:
+            finished = self._results.find(manifest.peer, manifest.file_id)
+        except NotRemembered as error:
+            log.warning("a sender is not told again what has become of a file: %s", error)
+            return
+        if finished is not None:
+            self._results.say_again(manifest, finished[0])
+
+    def _say_taken(self, receiving: Incoming) -> None:
+        """Tell a sender whose file waits for its turn that it is taken: so that it waits as well."""
+        with self._lock:
+            waits = not (receiving.asked or receiving.started)
+        if waits:
+            payload: dict[str, object] = {"file_id": receiving.manifest.file_id, "next_index": 0, "status": WAITING}
+            try:
+                self._owner.send(FILE_ACK, receiving.sender, payload)
+            except NotConnected as error:
+                log.info("the sender of a file learns when it asks again that it is taken: %s", error)
 
     def _why_not(self, envelope: Envelope, manifest: Manifest) -> str:
-        """Return why an offer is to be rejected, or the empty string."""
+        """Return what is wrong with an offer, or the empty string."""
         payload = envelope.payload
-        least = -(-manifest.size // CHUNK_PLAIN)
+        least = -(-manifest.size // manifest.cipher.most)
         if not self._is_timely(envelope):
             return "the offer's time is too far from the recipient's clock"
         if payload["mode"] != "dm":
             return 'the mode is not "dm"'
-        if "alg" in payload or "enc" in payload:
+        if manifest.cipher is Cipher.UNKNOWN or (manifest.cipher is Cipher.HYBRID and not self._owner.hybrid):
             return "the recipient cannot open that cipher"
         if len(manifest.name) > NAME_MOST:
             return f"its name has over {NAME_MOST} characters"
@@ -261,26 +308,81 @@ class FileReceiver:
             return f"over {self._limits.file_bytes:,} bytes"
         if not least <= manifest.chunks <= manifest.size:
             return "the number of chunks does not match the size"
-        with self._lock:
-            of_sender = sum(peer == envelope.sender for peer, _ in self._incoming)
-            too_many = (
-                len(self._incoming) >= self._limits.transfers + self._limits.transfers_waiting
-                or of_sender >= self._limits.transfers_of_one
-            )
-        return "too many files at once" if too_many else ""
+        return ""
 
     def _is_timely(self, envelope: Envelope) -> bool:
         return abs(envelope.ts - socp.now_ms()) <= self._limits.clock_skew
+
+    def _judge(self, manifest: Manifest) -> None:
+        """Take a file, have a person asked about it, or reject it.
+
+        Whether it fits is told to nobody whom the judge does not know: a stranger could measure the disk by that.
+        """
+        verdict, most = self._taking.judge(manifest.peer, manifest.name, manifest.size), self._taking.most
+        if verdict is Verdict.REJECT:
+            self._turn_away(manifest, NOT_TAKEN, _NOT_THEIRS)
+        elif most is not None and manifest.size > most:
+            self._turn_away(manifest, f"over {most:,} bytes", f"over {most:,} bytes")
+        elif verdict is Verdict.ASK:
+            self._add(manifest, asked=True)
+        elif trouble := self._trouble(manifest):
+            self._turn_away(manifest, NOT_SAVED, trouble)
+        else:
+            self._add(manifest, asked=False)
+
+    def _turn_away(self, manifest: Manifest, said: str, reason: str) -> None:
+        self._results.reject(manifest.peer, manifest.file_id, said)
+        self._tell(manifest, reason)
+
+    def _trouble(self, manifest: Manifest) -> str:
+        """Return why a file cannot be saved, beside all that are taken already, or the empty string."""
+        with self._lock:
+            taken = sum(receiving.missing for receiving in self._incoming.values() if not receiving.asked)
+        try:
+            check_room(self._taking.downloads, manifest.size + taken, self._limits.disk_spare)
+        except OSError as error:
+            return cannot_write(self._taking.downloads, error)
+        return ""
+
+    def _add(self, manifest: Manifest, *, asked: bool) -> None:
+        """Have a file wait, for its turn or an answer; or reject it, or another one that has to make room for it."""
+        try:
+            with self._lock:
+                if self._owner.blocked(manifest.peer):  # meanwhile, and `end_from` has not seen this one
+                    raise NoPlace
+                most, opened = 2 * self._limits.transfer_window, partial(self._saver.open_chunk, manifest)
+                receiving = Incoming(manifest, next(self._numbers), most, asked=asked, opened=opened)
+                leaving = who_makes_room(list(self._incoming.values()), receiving, self._limits)
+                if leaving is not None:
+                    del self._incoming[_place(leaving)]
+                self._incoming[_place(receiving)] = receiving
+        except NoPlace:
+            self._results.reject(manifest.peer, manifest.file_id, _TOO_MANY)
+            return
+        if leaving is not None:
+            self._results.reject(*_place(leaving), _TOO_MANY)
+            if _is_told_of(leaving):
+                self._tell(leaving.manifest, _TOO_MANY)
+        if asked:
+            self._watch()
+            place = (manifest.file_id, manifest.peer, manifest.name, manifest.size)
+            self._owner.emit(FileOffered(*place, receiving.number, self._trouble(manifest)))
+        else:
+            self._start_waiting()
+
+    # --- whose turn it is ---------------------------------------------------------------------------------------
 
     def _start_waiting(self, *, at_once: bool = False) -> None:
         """Begin the transfers whose turn has come; or all of them, when they are to end."""
         starting = []
         with self._lock:
-            running = sum(receiving.started for receiving in self._incoming.values())
-            for receiving in self._incoming.values():
-                if (at_once or running < self._limits.transfers) and not receiving.started:
+            places = list(self._incoming.values())
+            while receiving := whose_turn(places, self._limits):
+                receiving.start()
+                starting.append(receiving)
+            if at_once:
+                for receiving in (place for place in places if not (place.started or place.asked)):
                     receiving.start()
-                    running += 1
                     starting.append(receiving)
         for receiving in starting:
             self._run_incoming(receiving)
@@ -289,167 +391,46 @@ class FileReceiver:
         name = f"receive {receiving.manifest.file_id[:8]}"
         if not self._owner.threads.start(name, partial(self._receive, receiving)):
             with self._lock:
-                self._incoming.pop((receiving.manifest.peer, receiving.manifest.file_id), None)
-
-    def take(self, envelope: Envelope) -> None:
-        """Take FILE_CHUNK or FILE_END, in the reader's thread."""
-        with self._lock:
-            receiving = self._incoming.get((envelope.sender, envelope.payload["file_id"]))
-        if receiving is not None:
-            receiving.take(envelope)
+                self._incoming.pop(_place(receiving), None)
+            self._turn_away(receiving.manifest, NOT_SAVED, "the system has no more threads")
 
     def _receive(self, receiving: Incoming) -> None:
-        manifest = receiving.manifest
-        event: Event
-        download: Download | None = None
-        try:
-            if time.monotonic() - receiving.offered > self._timers.offer:
-                raise TransferFailed("its sender has waited too long")
-            download = Download(self._downloads)
-            self._report(receiving)
-            self._owner.emit(FileStarted(manifest.file_id, manifest.peer, manifest.name, manifest.size, incoming=True))
-            self._receive_chunks(receiving, download)
-            path = download.keep(safe_name(manifest.name))
-            event = FileDone(manifest.file_id, manifest.peer, manifest.name, manifest.size, incoming=True, path=path)
-            self._conclude(manifest, "complete")
-        except (TransferFailed, ChatError, OSError, ValueError) as error:
-            # A ValueError is a name that this system cannot write.
-            ours = isinstance(error, (OSError, ValueError))
-            said = error.strerror if isinstance(error, OSError) else error
-            reason = f"cannot write to {self._downloads}: {said}" if ours else str(error)
-            event = FileFailed(manifest.file_id, manifest.peer, manifest.name, incoming=True, reason=reason)
-            # What is wrong with our disk is not the sender's to know.
-            self._conclude(manifest, "failed", "the recipient cannot save it" if ours else reason)
-        finally:
-            if download is not None:
-                download.discard()
-        self._owner.emit(event)
+        self._saver.receive(receiving)
         with self._lock:
-            self._incoming.pop((manifest.peer, manifest.file_id), None)
+            self._incoming.pop(_place(receiving), None)
+        if receiving.unanswered:
+            self._say_result(receiving.manifest)
         self._owner.settled()
         self._start_waiting()
 
-    def _receive_chunks(self, receiving: Incoming, download: Download) -> None:
-        manifest = receiving.manifest
-        unreported = 0
-        length = 0  # of every chunk but the last
-        self._note_progress(receiving)
-        while (envelope := self._next_frame(receiving)).type != FILE_END:
-            plain, sealed = self._open_chunk(manifest, envelope.payload)
-            length = length or len(plain)
-            last = receiving.next_index == manifest.chunks - 1
-            if not plain or (len(plain) > length if last else len(plain) != length):
-                raise TransferFailed("the chunks are not of one size")
-            if download.size + len(plain) > manifest.size:
-                raise TransferFailed("it is longer than was said")
-            download.write(plain)
-            receiving.next_index += 1
-            self._note_progress(receiving)
-            unreported += sealed
-            if unreported + CHUNK_SEALED > self._limits.transfer_ack or last:
-                unreported = 0
-                self._report(receiving)
-        if receiving.next_index < manifest.chunks:
-            raise TransferFailed(_ENDED_EARLY)
-        if download.size != manifest.size:
-            raise TransferFailed("its size is not the one that was said")
-        if download.sha256() != manifest.sha256:
-            raise TransferFailed("its SHA-256 is not the one that was said")
+    def take(self, envelope: Envelope) -> bool:
+        """Take FILE_CHUNK or FILE_END; False if no such file is known."""
+        place = (envelope.sender, envelope.payload["file_id"])
+        with self._lock:
+            receiving = self._incoming.get(place)
+            withdrawn = receiving is not None and not receiving.started and envelope.type == FILE_END
+            if withdrawn:
+                del self._incoming[place]
+        if receiving is None:
+            return False
+        if withdrawn:
+            reason = CANCELLED_BY_SENDER if envelope.payload.get("status") == CANCELLED else WITHDRAWN
+            self._owner.after(0, partial(self._results.reject, *place, reason))  # this thread does not sign
+            self._tell(receiving.manifest, reason)
+            self._owner.settled()
+        elif (opening := receiving.take(envelope)) is not None:
+            self._workers.give(opening.run)
+        return True
 
-    def _note_progress(self, receiving: Incoming) -> None:
-        manifest = receiving.manifest
-        receiving.progress = time.monotonic()
-        receiving.until = receiving.progress + self._timers.stall
-        if receiving.interrupted:
-            receiving.interrupted = False
-            self._owner.emit(FileResumed(manifest.file_id, manifest.peer, manifest.name, incoming=True))
 
-    def _interrupt(self, receiving: Incoming, reason: str) -> None:
-        manifest = receiving.manifest
-        if not receiving.interrupted:
-            receiving.interrupted = True
-            event = FileInterrupted(manifest.file_id, manifest.peer, manifest.name, incoming=True, reason=reason)
-            self._owner.emit(event)
+def _place(receiving: Incoming) -> tuple[str, str]:
+    return receiving.sender, receiving.manifest.file_id
 
-    def _next_frame(self, receiving: Incoming) -> Envelope:
-        """Wait for the next chunk or the end, as long as it may yet come.
 
-        Raises:
-            TransferFailed: it may not.
-        """
-        while not isinstance(came := receiving.next(), Envelope):
-            if time.monotonic() >= receiving.progress + self._timers.resume:
-                raise TransferFailed("it was interrupted for too long")
-            if came is Came.LOSS:
-                self._interrupt(receiving, "the connection was lost")
-            elif came is Came.QUESTION:
-                if receiving.reported != receiving.next_index:
-                    self._report(receiving)
-                # Only what is said twice tells a sender that what it has sent since is lost.
-                self._report(receiving)
-                self._prolong(receiving)
-            elif not self._owner.connected(0):
-                self._interrupt(receiving, "not connected to a server")
-                self._prolong(receiving)
-            elif not self._owner.is_online(receiving.manifest.peer):
-                self._interrupt(receiving, "the sender is not online")
-                self._prolong(receiving)
-            elif receiving.silent:  # while the question was out
-                raise TransferFailed("nothing was heard from the sender for too long")
-        return came
+def _matches(receiving: Incoming, file_id: str, sender: str) -> bool:
+    return receiving.manifest.file_id == file_id and sender in ("", receiving.sender)
 
-    def _prolong(self, receiving: Incoming) -> None:
-        """Give it time to go on, but none beyond that after which an interrupted transfer has failed."""
-        end = receiving.progress + self._timers.resume
-        receiving.until = min(time.monotonic() + self._timers.stall, end)
 
-    def _open_chunk(self, manifest: Manifest, payload: dict[str, Any]) -> tuple[bytes, int]:
-        label = chunk_label(manifest.file_id, manifest.peer, payload["index"], self._pair.id)
-        try:
-            sealed = decode_base64url(payload["ciphertext"])
-            return open_sealed(self._pair, sealed, label), len(sealed)
-        except (EncodingError, OpenError) as error:
-            raise TransferFailed("a chunk does not open") from error
-
-    def _report(self, receiving: Incoming) -> None:
-        manifest, index = receiving.manifest, receiving.next_index
-        payload: dict[str, object] = {"file_id": manifest.file_id, "next_index": index, "status": "receiving"}
-        try:
-            self._owner.send(FILE_ACK, manifest.peer, payload)
-        except NotConnected as error:
-            log.info("the sender of a file is told how far it has come once we are connected again: %s", error)
-        else:
-            receiving.reported = index
-
-    def _conclude(self, manifest: Manifest, status: str, detail: str = "") -> None:
-        """Remember how a transfer ended, and then tell its sender."""
-        ended = (manifest.peer, manifest.file_id, status, manifest.sha256)
-        self._recent.add(*ended)
-        try:
-            self._owner.finished.add(*ended)
-        except NotRemembered as error:
-            log.warning("that a file is %s is remembered no longer than this program runs: %s", status, error)
-        self._send_last(manifest, status, detail)
-
-    def _send_last(self, manifest: Manifest, status: str, detail: str) -> None:
-        index = manifest.chunks if status == "complete" else 0
-        self._say_last(manifest.peer, manifest.file_id, index, status, detail)
-
-    def _reject(self, sender: str, file_id: str, reason: str) -> None:
-        self._say_last(sender, file_id, 0, "rejected", reason)
-
-    def _say_last(self, sender: str, file_id: str, next_index: int, status: str, detail: str) -> None:
-        """Send the FILE_ACK that ends a transfer, which is signed."""
-        ts = socp.now_ms()
-        values = {"file_id": file_id, "status": status, "from": self._pair.id, "to": sender, "ts": ts}
-        payload = {
-            "file_id": file_id,
-            "next_index": next_index,
-            "status": status,
-            "content_sig": sign_content(self._signer, FILE_RESULT, values),
-            **({"detail": detail} if detail else {}),
-        }
-        try:
-            self._owner.send(FILE_ACK, sender, payload, ts)
-        except ChatError as error:
-            log.info("the sender of a file could not be told that it is %s: %s", status, error)
+def _is_told_of(receiving: Incoming) -> bool:
+    """Tell whether a person knows of a file that has not begun."""
+    return receiving.asked or receiving.promised

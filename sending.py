@@ -6,25 +6,21 @@ Each file has a thread of its own; the reader's thread only notes what the recip
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
-import stat
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import socp
-from connection import Send
+from ciphers import Cipher
+from connection import SendBinary
 from contacts import Contact
-from crypto.encoding import encode_base64url
 from crypto.keys import KeyPair
-from crypto.sealing import BLOCK_SEALED, BLOCKS_MOST, SEAL_MOST, chunk_label, seal
 from crypto.signing import FILE_RESULT, MANIFEST, KeySigner, sign_content, verify_content
 from errors import ChatError, FileRefused, NotConnected
 from events import Event, FileDone, FileFailed, FileInterrupted, FileResumed, FileStarted
@@ -32,30 +28,20 @@ from finished import FinishedTransfers
 from messages import Manifest
 from outgoing import Outgoing, Step
 from settings import Settings
-from socp import FILE_CHUNK, FILE_END, FILE_START, SERVER_BUSY, USER_NOT_FOUND, Envelope
-from threads import Threads
+from socp import CAP_HYBRID, FILE_CHUNK, FILE_END, FILE_START, SERVER_BUSY, USER_NOT_FOUND, Envelope
+from source import Source, chunk_of, open_regular
+from threads import Alarm, Threads
+from underway import TransferFailed, UnderWay
+from workers import Workers
 
 log = logging.getLogger("socp.sending")
 
-CHUNK_PLAIN = SEAL_MOST
-CHUNK_SEALED = BLOCKS_MOST * BLOCK_SEALED
-_HASHED_AT_ONCE = 1024 * 1024
 NAME_MOST = 255  # characters
-
-
-class TransferFailed(Exception):
-    """Raised inside a transfer to end it; the message says why, for people."""
-
-
-class _Sending(Outgoing):
-    """A file that we send: how far it has come, where it is read, and to whom it goes."""
-
-    def __init__(self, manifest: Manifest, recipient: Contact, path: Path, file: BinaryIO, settings: Settings) -> None:
-        window = max(1, settings.limits.transfer_window // CHUNK_SEALED)
-        super().__init__(manifest, window, settings.timers, settings.limits)
-        self.recipient = recipient
-        self.path = path
-        self.file = file
+CANCELLED = "cancelled"  # what an end says that a person wants
+LEAVING = "this client is leaving"
+# What a recipient says of itself, and how that is told to a sender.
+_OF_THE_RECIPIENT = {CANCELLED: "cancelled by the recipient", LEAVING: "the recipient's client is leaving"}
+WAITING = "waiting"  # the status of a file that is taken, and whose turn has not come
 
 
 @dataclass(frozen=True)
@@ -73,17 +59,23 @@ class Owner:
             is leaving.
         online: asks the server whether a user is online; raises ChatError when it does not say.
         finished: how incoming transfers ended.
+        blocked: tells whether a user is blocked.
+        after: has something done in so many seconds, in a thread that it may hold up for a moment.
+        hybrid: whether files go by section 10.1 where both ends can do so.
     """
 
     pair: KeyPair
     settings: Settings
     threads: Threads
-    send: Send
+    send: SendBinary
     emit: Callable[[Event], None]
     settled: Callable[[], None]
     connected: Callable[[float], bool]
     online: Callable[[str], bool]
     finished: FinishedTransfers
+    blocked: Callable[[str], bool]
+    after: Callable[[float, Callable[[], None]], Alarm]
+    hybrid: bool = True
 
     def is_online(self, user_id: str) -> bool:
         """Ask the server whether a user is online; False when it does not say."""
@@ -95,16 +87,24 @@ class Owner:
 
 
 class FileSender:
-    """The files that one client sends."""
+    """The files that one client sends.
 
-    def __init__(self, owner: Owner) -> None:
+    Args:
+        owner: the client.
+        workers: seal chunks.
+        numbers: gives each file the number that people call it by.
+    """
+
+    def __init__(self, owner: Owner, workers: Workers, numbers: Iterator[int]) -> None:
         self._owner = owner
+        self._workers = workers
+        self._numbers = numbers
         self._pair = owner.pair
         self._signer = KeySigner(owner.pair)
         self._timers = owner.settings.timers
         self._limits = owner.settings.limits
         self._lock = threading.Lock()  # guards _outgoing
-        self._outgoing: dict[str, _Sending] = {}
+        self._outgoing: dict[str, Source] = {}
 
     @property
     def active(self) -> int:
@@ -112,25 +112,35 @@ class FileSender:
         with self._lock:
             return len(self._outgoing)
 
+    def under_way(self) -> list[UnderWay]:
+        """Return how each stands, the oldest first."""
+        return [sending.under_way() for sending in self._all()]
+
+    def _all(self) -> list[Source]:
+        with self._lock:
+            return list(self._outgoing.values())
+
     def end_all(self, reason: str) -> None:
         """End every transfer; recipients are told, where they can be."""
-        with self._lock:
-            outgoing = list(self._outgoing.values())
-        for sending in outgoing:
+        for sending in self._all():
             sending.end("failed", reason)
+
+    def cancel(self, file_id: str, recipient: str) -> bool:
+        """End a transfer because a person wants it so; False if there is none."""
+        for sending in self._all():
+            if sending.manifest.file_id == file_id and recipient in ("", sending.manifest.peer):
+                sending.end("failed", CANCELLED, cancelled=True)
+                return True
+        return False
 
     def disconnected(self) -> None:
         """Interrupt every transfer: what was on its way may be lost."""
-        with self._lock:
-            outgoing = list(self._outgoing.values())
-        for sending in outgoing:
+        for sending in self._all():
             sending.lose("the connection was lost")
 
     def connected(self) -> None:
         """Have every transfer that was interrupted go on."""
-        with self._lock:
-            outgoing = list(self._outgoing.values())
-        for sending in outgoing:
+        for sending in self._all():
             sending.hurry()
 
     def offer(self, recipient: Contact, path: Path) -> str:
@@ -142,36 +152,39 @@ class FileSender:
         Raises:
             FileRefused: it is no file that can be sent.
         """
-        file = _open_regular(path)
+        file = open_regular(path)
         try:
             size = os.fstat(file.fileno()).st_size
             if size > self._limits.file_bytes:
                 raise FileRefused(f"{path} has {size:,} bytes; at most {self._limits.file_bytes:,} can be sent")
             name = path.name.encode("utf-8", errors="replace").decode("utf-8")[:NAME_MOST]
-            chunks = -(-size // CHUNK_PLAIN)
-            manifest = Manifest(str(uuid.uuid4()), recipient.user.user_id, name, size, "", chunks)
-            sending = _Sending(manifest, recipient, path, file, self._owner.settings)
+            # The recipient's own signed word: a server could only keep the latest from us.
+            hybrid = self._owner.hybrid and CAP_HYBRID in recipient.user.caps
+            cipher = Cipher.HYBRID if hybrid else Cipher.BLOCKS
+            chunks = -(-size // chunk_of(cipher, self._owner.settings))
+            manifest = Manifest(str(uuid.uuid4()), recipient.user.user_id, name, size, "", chunks, cipher)
+            sending = Source(manifest, next(self._numbers), recipient, path, file, self._owner.settings)
             with self._lock:
                 self._outgoing[manifest.file_id] = sending
             if not self._owner.threads.start(f"send {manifest.file_id[:8]}", partial(self._run_outgoing, sending)):
                 with self._lock:
                     del self._outgoing[manifest.file_id]
-                raise FileRefused("this client is leaving")
+                raise FileRefused(LEAVING)
         except FileRefused:
             file.close()
             raise
         return manifest.file_id
 
-    def _run_outgoing(self, sending: _Sending) -> None:
+    def _run_outgoing(self, sending: Source) -> None:
         reason = ""
         try:
-            self._hash(sending)
+            sending.hash()
             self._offer(sending, time.monotonic() + self._timers.offer, "the recipient did not answer the offer")
             self._transfer(sending)
         except (TransferFailed, ChatError, OSError) as error:
             reason = f"cannot read {sending.path}: {error.strerror}" if isinstance(error, OSError) else str(error)
         finally:
-            sending.file.close()
+            sending.close()
         manifest = sending.manifest
         event: Event
         if sending.final == "complete":
@@ -180,52 +193,69 @@ class FileSender:
             )
         else:
             event = FileFailed(manifest.file_id, manifest.peer, manifest.name, incoming=False, reason=reason)
-            if sending.accepted:
-                # An end before the last chunk is how a recipient learns at once that no more will come.
-                with contextlib.suppress(ChatError):
-                    self._owner.send(FILE_END, manifest.peer, {"file_id": manifest.file_id})
+            if sending.accepted or (sending.offered and not sending.refused):
+                self._give_up(sending)
         self._owner.emit(event)
         with self._lock:
             del self._outgoing[manifest.file_id]
         self._owner.settled()
 
-    def _hash(self, sending: _Sending) -> None:
-        hasher, size = hashlib.sha256(), 0
-        while data := sending.file.read(_HASHED_AT_ONCE):
-            hasher.update(data)
-            size += len(data)
-            if sending.final is not None:
-                raise TransferFailed(sending.reason)
-        if size != sending.manifest.size:
-            raise TransferFailed("the file changes while it is read")
-        sending.manifest = replace(sending.manifest, sha256=hasher.hexdigest())
-        sending.file.seek(0)
+    def _give_up(self, sending: Source) -> None:
+        """Tell a recipient at once that no more will come: an end before the last chunk says that."""
+        payload: dict[str, object] = {"file_id": sending.manifest.file_id}
+        if sending.cancelled:
+            payload["status"] = CANCELLED
+        with contextlib.suppress(ChatError):
+            self._owner.send(FILE_END, sending.manifest.peer, payload)
 
-    def _offer(self, sending: _Sending, deadline: float, too_late: str) -> None:
+    def _offer(self, sending: Source, until: float, too_late: str) -> None:
         """Send the manifest, again if need be, until the recipient says from where it takes the file.
 
         Args:
-            deadline: of all attempts, on the monotonic clock.
-            too_late: the reason to fail for when it has passed.
+            until: when it is too long for all attempts, on the monotonic clock; see Outgoing.patience.
+            too_late: the reason to fail for then.
 
         Raises:
-            TransferFailed: it has, or the transfer has ended meanwhile.
+            TransferFailed: it is, or the transfer has ended meanwhile.
         """
         while not _is_over(sending):
-            sending.wait_turn(deadline - time.monotonic())
-            if not self._owner.connected(max(0.0, deadline - time.monotonic())) and not _is_over(sending):
-                raise TransferFailed("this client is leaving" if time.monotonic() < deadline else too_late)
-            if time.monotonic() >= deadline:
+            sending.wait_turn(sending.patience(until) - time.monotonic())
+            self._wait_connected(sending, until, too_late)
+            if not _is_over(sending):
+                self._make_offer(sending)
+                if self._wait_answer(sending, until):
+                    return
+
+    def _wait_connected(self, sending: Source, until: float, too_late: str) -> None:
+        while not _is_over(sending):
+            left = sending.patience(until) - time.monotonic()
+            if left <= 0:
                 raise TransferFailed(too_late)
-            sending.begin_offer()
-            try:
-                self._send_manifest(sending.manifest)
-            except NotConnected as error:
-                sending.lose(str(error))
-            # A person may take long to accept; a client that has begun does not.
-            patience = self._timers.ask if sending.accepted else self._timers.offer
-            if sending.wait_answer(min(patience, deadline - time.monotonic())):
+            sending.unhurry()
+            if self._owner.connected(0):
                 return
+            sending.wait_hurried(left)
+
+    def _make_offer(self, sending: Source) -> None:
+        sending.begin_offer()
+        try:
+            self._send_manifest(sending.manifest)
+        except NotConnected as error:
+            sending.lose(str(error))
+
+    def _wait_answer(self, sending: Source, until: float) -> bool:
+        """Wait for the answer to an offer; False when another one is to be made, as the way may be lost.
+
+        A person may take long to accept, and is reminded: a client that was started again knows nothing of the offer.
+        One that has begun answers at once.
+        """
+        while True:
+            left = sending.patience(until) - time.monotonic()
+            if sending.wait_answer(min(self._timers.ask if sending.accepted else self._timers.remind, left)):
+                return True
+            if not sending.unheard or time.monotonic() >= sending.patience(until):
+                return False
+            self._make_offer(sending)
 
     def _send_manifest(self, manifest: Manifest) -> None:
         payload: dict[str, object] = {
@@ -235,6 +265,7 @@ class FileSender:
             "sha256": manifest.sha256,
             "mode": "dm",
             "chunks": manifest.chunks,
+            **manifest.cipher.manifest_fields,
         }
         ts = socp.now_ms()
         values = {**payload, "from": self._pair.id, "to": manifest.peer, "ts": ts}
@@ -242,7 +273,7 @@ class FileSender:
         payload["content_sig"] = sign_content(self._signer, MANIFEST, values)
         self._owner.send(FILE_START, manifest.peer, payload, ts)
 
-    def _transfer(self, sending: _Sending) -> None:
+    def _transfer(self, sending: Source) -> None:
         """Send what the recipient has accepted, until it has said what became of it.
 
         Raises:
@@ -258,7 +289,7 @@ class FileSender:
                 sending.lose(str(error))
         _is_over(sending)
 
-    def _take_step(self, sending: _Sending, step: Step) -> None:
+    def _take_step(self, sending: Source, step: Step) -> None:
         manifest = sending.manifest
         if step is Step.CHUNK:
             self._send_chunk(sending, sending.begin_chunk())
@@ -278,7 +309,7 @@ class FileSender:
             elif sending.stalled():  # and has not stirred while the question was out
                 raise TransferFailed("nothing was heard from the recipient for too long")
 
-    def _resume(self, sending: _Sending, reason: str) -> None:
+    def _resume(self, sending: Source, reason: str) -> None:
         """Offer the file again until it goes on."""
         manifest = sending.manifest
         self._owner.emit(FileInterrupted(manifest.file_id, manifest.peer, manifest.name, incoming=False, reason=reason))
@@ -286,17 +317,10 @@ class FileSender:
         if not _is_over(sending):
             self._owner.emit(FileResumed(manifest.file_id, manifest.peer, manifest.name, incoming=False))
 
-    def _send_chunk(self, sending: _Sending, index: int) -> None:
+    def _send_chunk(self, sending: Source, index: int) -> None:
         manifest = sending.manifest
-        sending.file.seek(index * CHUNK_PLAIN)
-        expected = min(CHUNK_PLAIN, manifest.size - index * CHUNK_PLAIN)
-        plain = sending.file.read(expected)
-        if len(plain) != expected:
-            raise TransferFailed("the file was cut short while it was sent")
-        label = chunk_label(manifest.file_id, self._pair.id, index, manifest.peer)
-        sealed = encode_base64url(seal(sending.recipient.key, plain, label))
-        payload = {"file_id": manifest.file_id, "index": index, "ciphertext": sealed}
-        self._owner.send(FILE_CHUNK, manifest.peer, payload)
+        sealed = sending.sealed(index, self._pair.id, self._workers)
+        self._owner.send(FILE_CHUNK, manifest.peer, {"file_id": manifest.file_id, "index": index}, binary=sealed)
 
     def take_ack(self, envelope: Envelope) -> None:
         """Take a recipient's FILE_ACK, in the reader's thread."""
@@ -309,6 +333,9 @@ class FileSender:
         if status == "receiving":
             sending.take_report(payload["next_index"])
             return
+        if status == WAITING:  # which brings nothing but patience, and needs no signature
+            sending.take_waiting()
+            return
         signature = str(payload.get("content_sig", ""))
         if not verify_content(sending.recipient.key, FILE_RESULT, envelope.signed_values(), signature):
             log.warning("the end of a transfer that its recipient has not signed was passed over")
@@ -316,7 +343,7 @@ class FileSender:
             sending.end("complete", "")
         elif status in ("failed", "rejected"):
             what = "rejected by the recipient" if status == "rejected" else "failed at the recipient"
-            sending.end(status, f"{what}: {detail}" if detail else what)
+            sending.refuse(status, _OF_THE_RECIPIENT.get(detail) or (f"{what}: {detail}" if detail else what))
 
     def take_error(self, file_id: str, code: str, detail: str) -> None:
         """Take a server's ERROR about a transfer."""
@@ -329,7 +356,7 @@ class FileSender:
         elif code == USER_NOT_FOUND and (sending.accepted or sending.offered_again):
             sending.lose("the recipient is not online")
         else:
-            sending.end("failed", f"{code}: {detail}" if detail else code)
+            sending.refuse("failed", f"{code}: {detail}" if detail else code)
 
 
 def _is_over(sending: Outgoing) -> bool:
@@ -341,23 +368,3 @@ def _is_over(sending: Outgoing) -> bool:
     if sending.final not in (None, "complete"):
         raise TransferFailed(sending.reason)
     return sending.final == "complete"
-
-
-def _open_regular(path: Path) -> BinaryIO:
-    """Open a regular file for reading.
-
-    Raises:
-        FileRefused: it is not there, cannot be read, or is something else.
-    """
-    try:
-        # O_NONBLOCK: a FIFO must be refused, not waited for.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise FileRefused(f"cannot read {path}: {reason}") from error
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        what = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
-        raise FileRefused(f"cannot send {path}: it is {what}")
-    return open(descriptor, "rb")

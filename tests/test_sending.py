@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import socket
+import stat
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import socp
 from crypto.signing import MANIFEST, verify_content
 from errors import FileRefused
 from events import FileStarted
-from sending import CHUNK_PLAIN, CHUNK_SEALED
 from settings import Limits, Settings, Timers
 from socp import FILE_ACK, FILE_CHUNK, FILE_END, FILE_START, SERVER_BUSY, USER_NOT_FOUND, Envelope
 from tests.vectors import key
-from tests.wire import PATIENCE, WireTest, changed
+from tests.wire import CHUNK, CHUNK_SEALED, PATIENCE, WireTest, changed
 
 
 class ManifestTest(WireTest):
@@ -25,7 +29,7 @@ class ManifestTest(WireTest):
 
     def test_manifest(self) -> None:
         """The offer says name, size, hash and chunks, and is signed; the chunks are sealed and numbered."""
-        content = os.urandom(CHUNK_PLAIN + 5)
+        content = os.urandom(CHUNK + 5)
         file_id = self.offer(content)
         self.assertEqual(self.assert_done(self.alice).file_id, file_id)
         start = self.alice.sent[0]
@@ -90,7 +94,7 @@ class SendTest(WireTest):
             return envelope
 
         self.alice.alter = alter
-        content = os.urandom(3 * CHUNK_PLAIN)
+        content = os.urandom(3 * CHUNK)
         self.offer(content)
         self.assertEqual(self.assert_done(self.bob).path.read_bytes(), content)
         self.assert_done(self.alice)
@@ -99,12 +103,20 @@ class SendTest(WireTest):
     def test_refused_files(self) -> None:
         """What is no regular file, or too large, is refused before anything is sent."""
         os.mkfifo(self.directory / "fifo")
+        (self.directory / "loop").symlink_to("loop")
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(str(self.directory / "socket"))
         large = self.directory / "large"
         with large.open("wb") as stream:
             stream.truncate(Limits().file_bytes + 1)
         for path, error in (
             (self.directory / "missing", "No such file"),
             (self.directory, "it is a directory"),
+            (Path("/dev/zero"), "not a regular file"),
+            (Path("/dev/tty"), "cannot (read|send) /dev/tty"),
+            (self.directory / "socket", "cannot (read|send) .*socket"),
+            (self.directory / "loop", "symbolic links"),
             (self.directory / "fifo", "not a regular file"),
             (Path("a\x00b"), "null"),
             (large, "at most"),
@@ -112,6 +124,27 @@ class SendTest(WireTest):
             with self.subTest(path=path), self.assertRaisesRegex(FileRefused, error):
                 self.alice.transfers.offer(self.bob.contact, path)
         self.assertEqual((self.alice.sent, self.alice.transfers.active), ([], 0))
+
+    def test_unreadable(self) -> None:
+        """A file that may not be read is refused with the system's words."""
+        with mock.patch.object(os, "open", side_effect=PermissionError(errno.EACCES, "Permission denied")):
+            path = self.file(b"x")  # root may read everything
+            self.assertRaisesRegex(FileRefused, "denied", self.alice.transfers.offer, self.bob.contact, path)
+
+    def test_link(self) -> None:
+        """A symbolic link of the person's own is followed, and the file goes by the link's name."""
+        link = self.directory / "link"
+        link.symlink_to(self.file(b"content"))
+        self.alice.transfers.offer(self.bob.contact, link)
+        done = self.assert_done(self.bob)
+        self.assertEqual((done.path.name, done.path.read_bytes()), ("link", b"content"))
+
+    def test_file_without_size(self) -> None:
+        """A file that says that it is empty, and is not, as those of /proc, fails before it is offered."""
+        status = mock.Mock(st_size=0, st_mtime_ns=1, st_mode=stat.S_IFREG)
+        with mock.patch.object(os, "fstat", return_value=status):
+            self.offer(b"x")
+            self.assert_failed(self.alice, "other bytes than its size says")
 
     def test_odd_names(self) -> None:
         """A name that is not UTF-8 is sent as near to it as can be."""
@@ -144,12 +177,12 @@ class RecipientTest(WireTest):
         self.bob.alter = lambda _: None
         self.offer(b"x")
         self.assert_failed(self.alice, "did not answer the offer")
-        self.assertEqual([envelope.type for envelope in self.alice.sent], [FILE_START])
+        self.assertEqual([envelope.type for envelope in self.alice.sent], [FILE_START, FILE_END])
 
     def test_stalled(self) -> None:
         """A recipient that falls silent fails the transfer, and is told that it has ended."""
         self.bob.alter = lambda envelope: envelope if envelope.payload["next_index"] == 0 else None
-        self.offer(b"x" * CHUNK_PLAIN * 20)
+        self.offer(b"x" * CHUNK * 20)
         self.assert_failed(self.alice, "nothing was heard from the recipient")
         self.assertEqual(self.alice.sent[-1].type, FILE_END)
 
@@ -166,7 +199,7 @@ class RecipientTest(WireTest):
 
         self.alice.alter = alter
         self.bob.says_online = lambda: False  # it has patience
-        self.offer(b"x" * CHUNK_PLAIN * 20)
+        self.offer(b"x" * CHUNK * 20)
         self.assert_failed(self.alice, "nothing was heard from the recipient")
         self.assertEqual(self.alice.asked_online, 1)
 
@@ -181,7 +214,7 @@ class RecipientTest(WireTest):
 
         self.alice.alter = alter
         self.bob.says_online = lambda: False  # it has patience
-        self.offer(b"x" * CHUNK_PLAIN * 20)
+        self.offer(b"x" * CHUNK * 20)
         self.assert_failed(self.alice, "interrupted for too long")
         starts = [envelope for envelope in self.alice.sent if envelope.type == FILE_START]
         self.assertLess(len(starts), 20)
@@ -202,7 +235,7 @@ class RecipientTest(WireTest):
     def test_window(self) -> None:
         """No more ciphertext than the window is on its way that the recipient has not acknowledged."""
         self.bob.alter = lambda envelope: envelope if envelope.payload["next_index"] == 0 else None
-        self.offer(b"x" * CHUNK_PLAIN * 20)
+        self.offer(b"x" * CHUNK * 20)
         self.assert_failed(self.alice, "nothing was heard")
         chunks = [envelope for envelope in self.alice.sent if envelope.type == FILE_CHUNK]
         self.assertEqual(len(chunks), 8)
@@ -231,7 +264,7 @@ class RecipientTest(WireTest):
     def test_numbers_that_make_no_sense(self) -> None:
         """An acknowledgement beyond the end, or of a status that nobody knows, moves nothing."""
         self.bob.alter = lambda envelope: changed(envelope, next_index=10**9)
-        self.offer(b"x" * CHUNK_PLAIN * 20)
+        self.offer(b"x" * CHUNK * 20)
         self.assert_failed(self.alice, "nothing was heard")
         chunks = [envelope for envelope in self.alice.sent if envelope.type == FILE_CHUNK]
         self.assertEqual(len(chunks), 8)
@@ -262,33 +295,82 @@ class EndsTest(WireTest):
 
     def test_file_changes(self) -> None:
         """A file that is cut short while it is sent fails, and leaves nothing at the recipient."""
-        path = self.file(b"x" * CHUNK_PLAIN * 8)
+        path = self.file(b"x" * CHUNK * 8)
 
         def alter(envelope: Envelope) -> Envelope | None:
             if envelope.type == FILE_START:
-                os.truncate(path, CHUNK_PLAIN * 2)
+                os.truncate(path, CHUNK * 2)
             return envelope
 
         self.alice.alter = alter
         self.alice.transfers.offer(self.bob.contact, path)
-        self.assert_failed(self.alice, "cut short")
+        self.assert_failed(self.alice, "^the file was changed while it was sent$")
         self.assert_failed(self.bob, "ended it before its last chunk")
         self.assert_nothing_left()
 
-    def test_file_is_changed_in_place(self) -> None:
-        """A file whose bytes change while it is sent is refused by its hash."""
-        path = self.file(b"x" * CHUNK_PLAIN * 2)
+    def change_while_sent(self, change: Callable[[Path], object]) -> None:
+        """Have alice send a file that changes once it is hashed."""
+        path = self.file(b"x" * 10)
+        os.utime(path, (1, 1))  # a change in the very moment in which it was written has the same time
 
         def alter(envelope: Envelope) -> Envelope | None:
             if envelope.type == FILE_START:
-                path.write_bytes(b"y" * CHUNK_PLAIN * 2)
+                change(path)
             return envelope
 
         self.alice.alter = alter
         self.alice.transfers.offer(self.bob.contact, path)
+
+    def test_file_is_changed_in_place(self) -> None:
+        """A file that is written to or grows while it is sent fails at once, whatever its size is then."""
+
+        def append(path: Path) -> None:
+            with path.open("ab") as stream:
+                stream.write(b"more")
+
+        changes: list[Callable[[Path], object]] = [append, lambda path: path.write_bytes(b"y" * 10)]
+        for change in changes:
+            self.change_while_sent(change)
+            self.assert_failed(self.alice, "^the file was changed while it was sent$")
+            self.assert_failed(self.bob, "ended it before its last chunk")
+            self.assert_nothing_left()
+
+    def test_file_is_changed_in_secret(self) -> None:
+        """One whose time is set back, so that its sender does not notice, is refused by its hash."""
+
+        def change(path: Path) -> None:
+            path.write_bytes(b"y" * 10)
+            os.utime(path, (1, 1))
+
+        self.change_while_sent(change)
         self.assert_failed(self.alice, "failed at the recipient: its SHA-256")
         self.assert_failed(self.bob, "its SHA-256 is not the one")
         self.assert_nothing_left()
+
+    def test_file_is_replaced(self) -> None:
+        """A file that another one takes the place of is sent as it was when it was offered."""
+
+        def replace_it(path: Path) -> None:
+            path.unlink()
+            path.symlink_to("/dev/zero")
+
+        self.change_while_sent(replace_it)
+        self.assertEqual(self.assert_done(self.bob).path.read_bytes(), b"x" * 10)
+
+    def test_file_grows_for_ever(self) -> None:
+        """A file that grows as fast as it is hashed fails, and is not read for ever; nobody hears of it."""
+        path = self.file(b"")
+
+        def grow(hasher: mock.Mock) -> None:
+            with path.open("ab") as stream:
+                stream.write(b"more")
+
+        path.write_bytes(b"x")
+        with mock.patch("hashlib.sha256") as sha256:
+            sha256.return_value.update.side_effect = grow
+            self.alice.transfers.offer(self.bob.contact, path)
+            self.assert_failed(self.alice, "^the file was changed while it was read$")
+        self.assertEqual(self.alice.sent, [])
 
     def test_leaving(self) -> None:
         """A sender that leaves tells the recipient at once."""
@@ -299,7 +381,7 @@ class EndsTest(WireTest):
             return envelope
 
         self.alice.alter = alter
-        self.offer(b"x" * CHUNK_PLAIN * 40)
+        self.offer(b"x" * CHUNK * 40)
         self.assert_failed(self.alice, "this client is leaving")
         self.assert_failed(self.bob, "ended it before its last chunk")
         self.assert_nothing_left()

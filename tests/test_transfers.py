@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from unittest import mock
 
 from crypto.signing import MANIFEST, verify_content
 from events import FileDone, FileInterrupted, FileResumed, FileStarted
-from sending import CHUNK_PLAIN, CHUNK_SEALED
 from settings import Limits, Settings, Timers
 from socp import FILE_ACK, FILE_CHUNK, FILE_END, FILE_START, Envelope
 from tests.vectors import key
-from tests.wire import PATIENCE, WireTest
+from tests.wire import CHUNK, PATIENCE, WireTest
 
 SMALL = 446  # bytes of one block: a file of many chunks that takes little time
 SEALED = 512
@@ -24,7 +22,7 @@ class TransfersTest(WireTest):
 
     def test_both_directions(self) -> None:
         """Files that cross each other, of the same name too, all arrive whole."""
-        contents = {number: os.urandom(CHUNK_PLAIN * number) for number in range(1, 7)}
+        contents = {number: os.urandom(1_000 * number) for number in range(1, 7)} | {7: os.urandom(CHUNK + 1)}
         for number, content in contents.items():
             path = self.file(content, f"{number}.bin")
             self.alice.transfers.offer(self.bob.contact, path)
@@ -55,16 +53,15 @@ class SmallTest(WireTest):
 
     # What is to happen at once must not be brought about by a question that is asked, or a pause that ends, later.
     settings = Settings(
-        replace(Timers(), busy=PATIENCE, ask=PATIENCE, retry_first=PATIENCE, retry_client=PATIENCE),
-        replace(Limits(), transfer_window=10 * CHUNK_SEALED, transfer_ack=CHUNK_SEALED + 2 * SEALED),
+        replace(Timers(), busy=PATIENCE, ask=PATIENCE, retry_first=PATIENCE, retry_client=PATIENCE, report=PATIENCE),
+        replace(Limits(), transfer_window=10 * SEALED, transfer_ack=3 * SEALED),
     )
 
+    chunk_size = SMALL
+
     def setUp(self) -> None:
-        """Have files cut into small chunks."""
+        """Make a file of many chunks."""
         super().setUp()
-        patch = mock.patch("sending.CHUNK_PLAIN", SMALL)
-        patch.start()
-        self.addCleanup(patch.stop)
         self.content = os.urandom(SMALL * 30 - 5)
 
     def at_chunk(self, index: int, act: Callable[[], None], lost: int = 1) -> None:

@@ -7,11 +7,12 @@ import os
 import stat
 import tempfile
 import unittest
+import uuid
 from pathlib import Path
 from unittest import mock
 
 from addresses import Address
-from profiles import ProfileError, default_directory, open_profile
+from profiles import BLOCKED_MOST, CONTACTS_MOST, Named, Profile, ProfileError, default_directory, open_profile
 from tests.vectors import key
 
 ALICE, BOB = key("alice").id, key("bob").id
@@ -66,6 +67,88 @@ class ProfileTest(unittest.TestCase):
             self.assertEqual(profile.display_name, "Zo\u00eb \U0001f600")
             self.assertEqual(sorted(file.name for file in profile.path.iterdir()), ["lock", "profile.json"])
 
+    def test_blocked(self) -> None:
+        """Who is blocked is the next time too, until it is unblocked; there are so many at most."""
+        with open_profile("a", self.root) as profile:
+            profile.block(BOB, "bob")
+            profile.block(ALICE, "\u00e4" * 64)
+        with open_profile("a", self.root) as profile:
+            self.assertEqual(profile.blocked, {BOB: "bob", ALICE: "\u00e4" * 64})
+            profile.unblock(ALICE)
+            profile.unblock(ALICE)
+        with open_profile("a", self.root) as profile, mock.patch("profiles.BLOCKED_MOST", 1):
+            self.assertEqual(profile.blocked, {BOB: "bob"})
+            profile.block(BOB, "robert")
+            self.assertRaisesRegex(ProfileError, "at most 1 ", profile.block, ALICE, "")
+            self.assertEqual(profile.blocked, {BOB: "robert"})
+
+    def test_most_blocked(self) -> None:
+        """As many blocked users and contacts as there may be, of the longest names, can be read again."""
+        with open_profile("a", self.root) as profile:
+            names = {str(uuid.UUID(int=number)): "\U0001f600" * 64 for number in range(BLOCKED_MOST - 1)}
+            profile._set_blocked(names)
+            named = {user_id: Named(name, 2**52, 2**52) for user_id, name in list(names.items())[:CONTACTS_MOST]}
+            profile.change_contacts(lambda _contacts: named)
+            profile.block(BOB, "\U0001f600" * 64)
+        with open_profile("a", self.root) as profile:
+            self.assertEqual(len(profile.blocked), BLOCKED_MOST)
+            self.assertEqual(profile.contacts, named)
+
+    def name_bob(self, profile: Profile, named: Named) -> None:
+        """Make bob a contact."""
+        profile.change_contacts(lambda contacts: {**contacts, BOB: named})
+
+    def test_contacts(self) -> None:
+        """Contacts are there again the next time; what a change raises changes nothing."""
+        named = Named("ben \u00e4", 5, 6)
+        with open_profile("a", self.root) as profile:
+            self.assertEqual(profile.contacts, {})
+            self.name_bob(profile, named)
+            self.assertRaises(KeyError, profile.change_contacts, lambda contacts: {ALICE: contacts[ALICE]})
+        with open_profile("a", self.root) as profile:
+            self.assertEqual(profile.contacts, {BOB: named})
+            profile.change_contacts(lambda _contacts: {})
+        with open_profile("a", self.root) as profile:
+            self.assertEqual(profile.contacts, {})
+
+    def test_most_contacts(self) -> None:
+        """There are so many contacts at most; where there are more already, they can be changed and not added to."""
+        with open_profile("a", self.root) as profile, mock.patch("profiles.CONTACTS_MOST", 1):
+            self.name_bob(profile, Named("ben"))
+            with self.assertRaisesRegex(ProfileError, "at most 1 users"):
+                profile.change_contacts(lambda contacts: {**contacts, ALICE: Named("al")})
+            self.assertEqual(profile.contacts, {BOB: Named("ben")})
+            with mock.patch("profiles.CONTACTS_MOST", 0):
+                self.name_bob(profile, Named("benny"))
+            self.assertEqual(profile.contacts, {BOB: Named("benny")})
+
+    def test_first_seen(self) -> None:
+        """A pin knows since when it is one, however often it is set again; one of an older file does not."""
+        address, older = Address("h", 1), Address("h", 2)
+        with open_profile("a", self.root) as profile:
+            with mock.patch("socp.now_ms", return_value=1_000):
+                profile.set_pin(address, ALICE)
+            profile.set_pin(address, ALICE)
+            self.assertEqual(profile.pinned_at(address), 1_000)
+            profile.set_pin(address, BOB)
+            self.assertGreater(profile.pinned_at(address), 1_000)
+        file = self.root / "a" / "profile.json"
+        file.write_text(json.dumps({"pins": {str(older): ALICE}, "names": {"bob": BOB}, "display_name": "x"}))
+        with open_profile("a", self.root) as profile:
+            self.assertEqual((profile.pin(older), profile.pinned_at(older), profile.pinned_at(address)), (ALICE, 0, 0))
+            self.assertEqual((profile.bound, profile.contacts), ({"bob": BOB}, {}))
+
+    def test_unbind(self) -> None:
+        """All names of one user are freed, and can be bound again."""
+        with open_profile("a", self.root) as profile:
+            for name, user_id in (("bob", BOB), ("robert", BOB), ("alice", ALICE)):
+                profile.bind(name, user_id)
+            profile.unbind(BOB)
+            self.assertEqual(profile.bound, {"alice": ALICE})
+            profile.bind("bob", ALICE)
+        with open_profile("a", self.root) as profile:
+            self.assertEqual(profile.bound, {"alice": ALICE, "bob": ALICE})
+
     def test_names_stay_bound(self) -> None:
         """A name is bound once; names that look alike are the same name."""
         with open_profile("a", self.root) as profile:
@@ -80,6 +163,10 @@ class ProfileTest(unittest.TestCase):
                 self.assertRaisesRegex(ProfileError, "No space left", profile.bind, "bob", BOB)
                 self.assertRaises(ProfileError, profile.set_pin, Address("h", 1), ALICE)
                 self.assertRaises(ProfileError, profile.set_display_name, "x")
+                self.assertRaises(ProfileError, profile.block, BOB, "bob")
+                self.assertRaises(ProfileError, self.name_bob, profile, Named("ben"))
+                self.assertRaises(ProfileError, profile.unbind, BOB)
+            self.assertEqual((profile.blocked, profile.contacts, profile.bound), ({}, {}, {}))
             self.assertEqual(
                 (profile.bound_ids(), profile.pin(Address("h", 1)), profile.display_name), (set(), None, "")
             )
@@ -99,7 +186,29 @@ class ProfileTest(unittest.TestCase):
         """A memory that is damaged is refused rather than forgotten: pins are what keeps us safe."""
         open_profile("a", self.root).close()
         file = self.root / "a" / "profile.json"
-        for text in ("{", "\xff", json.dumps({"pins": []}), json.dumps({"pins": {"h:1": "x"}}), '{"names": {"a": 5}}'):
+        blocked = ('{"blocked": []}', '{"blocked": {"x": "y"}}', json.dumps({"blocked": {BOB: 5}}))
+        entries = (
+            *("ben", {}, {"nick": "ben"}, {"nick": 5, "verified": 0}, {"nick": "\u200b", "verified": 0}),
+            *({"nick": "ben", "verified": time} for time in (-1, 2**53, True, False, "1", None)),
+            {"nick": "ben", "verified": 0, "since": -1},
+        )
+        contacts = (json.dumps({"contacts": {BOB: entry}}) for entry in entries)
+        others: tuple[object, ...] = (
+            {"contacts": []},
+            {"contacts": {"x": {"nick": "ben", "verified": 0}}},
+            {"pins_seen": {"h:1": "x"}},
+            *({"display_name": name} for name in (5, None, "x" * 65, "\ud800")),
+        )
+        for text in (
+            "{",
+            "\xff",
+            json.dumps({"pins": []}),
+            json.dumps({"pins": {"h:1": "x"}}),
+            '{"names": {"a": 5}}',
+            *blocked,
+            *contacts,
+            *map(json.dumps, others),
+        ):
             file.write_text(text, "latin-1")
             with self.subTest(text=text), self.assertRaisesRegex(ProfileError, "profile.json is damaged"):
                 open_profile("a", self.root)

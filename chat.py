@@ -18,38 +18,40 @@ import memory
 import outbox
 import socp
 from addresses import Address
-from connection import Connection, Watcher
+from blocking import Blocking
+from connection import Connection, LinkStatus, Watcher
 from contacts import Contact, Contacts, Listed
 from crypto.encoding import encode_base64url
 from crypto.keys import KeyPair
 from crypto.sealing import SEAL_MOST, message_label, seal
 from crypto.signing import BROADCAST, MESSAGE, KeySigner, Purpose, message_reference, sign_content
 from database import Database, DatabaseError
-from errors import ChatError, NoAnswer, NotShown, TextRefused
+from errors import ChatError, NotShown, TextRefused
 from events import Connected, Disconnected, Event, Notice, PresenceChanged
+from filecalls import FileCalls
 from framing import decode_frame
 from inbox import Inbox
+from lookups import Lookups
 from memory import Concluded, Shown
-from origin import check_origin
+from origin import check_link_frame
 from outbox import Outbox
 from profiles import Profile, ProfileError
 from questions import Questions
+from receiving import Judge, Taking, accept_all
 from sending import Owner
 from settings import Settings
+from shares import Shares
 from socp import Envelope, ProtocolError
 from teller import Teller
-from threads import Alarms, Deadline, Threads
+from threads import Alarm, Alarms, Deadline, Threads
 from transfers import Transfers
-from users import read_user
 
 log = logging.getLogger("socp.chat")
 
 _SCHEMA = outbox.SCHEMA + memory.SCHEMA
-_LIST_PAGE = 500
-_LISTED_MOST = 100_000  # a server that lists without end must not fill the memory
 
 
-class Chat:
+class Chat(FileCalls):
     """One user's connection to the network.
 
     Args:
@@ -58,6 +60,11 @@ class Chat:
         password: of the profile's key; or a function that asks for it and is told whether it is a new one.
         caps: what the server may send besides; see PROTOCOL.md section 5.1.
         downloads: where received files are put.
+        accept_files: asked, with a sender's id and the name and size of a file, whether it is taken; it must wait for
+            nothing. All that keep to section 10 are, if it is not given.
+        max_file: bytes of a file that is taken.
+        hybrid: whether files go by AES-256-GCM with a key that RSA seals (section 10.1), where the other end can do so
+            too; else by RSA alone.
         settings: timers and limits.
 
     Raises:
@@ -73,6 +80,9 @@ class Chat:
         password: str | Callable[[bool], str] = "",
         caps: Sequence[str] = (),
         downloads: Path = Path("received_files"),
+        accept_files: Judge = accept_all,
+        max_file: int | None = None,
+        hybrid: bool = True,
         settings: Settings | None = None,
     ) -> None:
         self._settings = settings if settings is not None else Settings()
@@ -81,6 +91,7 @@ class Chat:
         self._pair: KeyPair = profile.key_pair(password)
         self._signer = KeySigner(self._pair)
         self.user_id = self._pair.id
+        self.public_key = self._pair.public
         self.profile_name = profile.name
         self._threads = Threads()
         self._alarms = Alarms()
@@ -90,16 +101,19 @@ class Chat:
         watcher = Watcher(self._take, self._note_up, self._note_down, lambda text: self._emit(Notice(text)))
         self._connection = Connection(
             self._signer,
-            caps,
+            [*caps, socp.CAP_HYBRID] if hybrid else caps,
             profile,
             settings=self._settings,
             alarms=self._alarms,
             threads=self._threads,
             watcher=watcher,
         )
-        self._questions = Questions(self._note_question)
+        self._questions = Questions(self._note_question, self._timers.busy)
         self._teller = Teller(self._threads, self._settings.limits.inbox, self._questions.pending)
-        self.contacts = Contacts(profile, self._ask_contact, self.users, lambda text: self._emit(Notice(text)))
+        self._shares = Shares(self._teller, self._settings.limits, self._questions.pending)
+        self._lookups = Lookups(self._ask, self._settings)
+        self.contacts = Contacts(profile, self._lookups.contact, self.users, lambda text: self._emit(Notice(text)))
+        self.blocking = Blocking(profile, self.contacts, self.user_id, self._end_files_from)
         self._open_database(profile.path / "messages.sqlite3")
         owner = Owner(
             self._pair,
@@ -109,10 +123,13 @@ class Chat:
             emit=self._emit,
             settled=self._note_settled,
             connected=self._connection.wait_attached,
-            online=lambda user_id: self._ask_contact(user_id).user.online,
+            online=lambda user_id: self._lookups.contact(user_id).user.online,
             finished=self._concluded,
+            blocked=self.blocking.__contains__,
+            after=self._do_after,
+            hybrid=hybrid,
         )
-        self._transfers = Transfers(owner, downloads)
+        self._transfers = Transfers(owner, Taking(downloads, accept_files, max_file))
         self._alarms.start()
         self._threads.start("outbox", self._outbox.run)
 
@@ -137,6 +154,7 @@ class Chat:
                 limits,
                 self._shown,
                 self._shown_public,
+                blocked=self.blocking.__contains__,
                 name_of=self.contacts.name_of,
                 show=self._on_event,
                 send=self._connection.send,
@@ -163,7 +181,7 @@ class Chat:
         not when the user has attached elsewhere.
 
         Args:
-            addresses: where servers are; the first is taken that can be reached.
+            addresses: where servers are; the first is taken that can be reached and lets us in.
             trusted: the id of a server to go on with, though another one is pinned.
             said_hello: called when USER_HELLO has been sent.
 
@@ -181,8 +199,17 @@ class Chat:
         server = self._connection.server
         return server.id if server is not None else ""
 
+    @property
+    def link_status(self) -> LinkStatus | None:
+        """What is known of the link to the server, None while there is none."""
+        return self._connection.status
+
     def _later(self, callback: Callable[[], None]) -> None:
         self._alarms.after(self._timers.disk_retry, callback)
+
+    def _do_after(self, seconds: float, job: Callable[[], None]) -> Alarm:
+        """Have a job done in so many seconds, in the teller's thread: alarms must not be held up."""
+        return self._alarms.after(seconds, lambda: self._teller.add(job))
 
     def _note_up(self, address: Address, again: bool) -> None:
         if again:
@@ -216,6 +243,7 @@ class Chat:
         self._outbox.stop()
         self._questions.close("this client is leaving")  # the teller may wait for an answer
         self._connection.close(deadline)
+        self._shares.stop()
         self._teller.stop()
         if left := self._threads.join(deadline):
             log.warning("threads that did not end in time: %s", ", ".join(left))
@@ -230,25 +258,7 @@ class Chat:
         Raises:
             ChatError: the server does not answer.
         """
-        found: dict[str, Listed] = {}
-        after = ""
-        deadline = Deadline(3 * self._timers.request)
-        while True:
-            if not deadline.left():
-                raise NoAnswer("the server's list does not come to an end; try again")
-            answer = self._ask(socp.USER_LIST_REQUEST, {"after": after, "limit": _LIST_PAGE}, socp.USER_LIST)
-            page = [
-                Listed(entry["user_id"], str(entry.get("display_name", "")), str(entry.get("server_id", "")))
-                for entry in answer.payload["users"]
-                if socp.is_id(entry.get("user_id")) and entry["user_id"] > after
-            ]
-            if not page:
-                break
-            found.update({entry.user_id: entry for entry in page})
-            after = page[-1].user_id
-            if len(found) >= min(answer.payload["total"], _LISTED_MOST):
-                break
-        listed = list(found.values())
+        listed = self._lookups.users()
         self.contacts.note_listing(listed)
         return listed
 
@@ -271,7 +281,7 @@ class Chat:
             ChatError: it was not sent; says why.
         """
         plain = _encode(text, SEAL_MOST, "a direct message")
-        recipient = self.contacts.get(self.contacts.find(to))
+        recipient = self._recipient(to)
         user_id = recipient.user.user_id
         sealed = seal(recipient.key, plain, message_label(self.user_id, user_id))
         ciphertext = encode_base64url(sealed)
@@ -302,21 +312,13 @@ class Chat:
         self._connection.send(socp.MSG_PUBLIC_CHANNEL, socp.PUBLIC, payload, ts)
         return msg_ref
 
-    def send_file(self, to: str, path: Path) -> str:
-        """Send a file, in a thread of its own; events tell how it goes.
+    def _recipient(self, to: str, *, latest: bool = False) -> Contact:
+        user_id = self.contacts.find(to)
+        self.blocking.check(user_id)
+        return self.contacts.latest(user_id) if latest else self.contacts.get(user_id)
 
-        Args:
-            to: as Contacts.find takes it.
-            path: a regular file.
-
-        Returns:
-            The transfer's file_id.
-
-        Raises:
-            ChatError: it cannot be sent; says why.
-        """
-        recipient = self.contacts.get(self.contacts.find(to))
-        return self._transfers.offer(recipient, path)
+    def _end_files_from(self, user_id: str) -> None:
+        self._transfers.end_from(user_id)
 
     @property
     def outstanding(self) -> int:
@@ -327,11 +329,6 @@ class Chat:
     def undelivered(self) -> int:
         """How many messages of ours their recipients have not confirmed; they outlive this process."""
         return self._outbox.unconfirmed
-
-    @property
-    def unsent_files(self) -> int:
-        """How many files of ours their recipients have not confirmed; they do not."""
-        return self._transfers.sending
 
     @property
     def lost(self) -> bool:
@@ -348,10 +345,14 @@ class Chat:
                     deadline.left(),
                 ):
                     return False
-            if not self._teller.wait_idle(deadline.left()):
+            if not self._shares.wait_idle(deadline.left()):
                 return False
             if not self.outstanding or self._connection.ended.is_set():
                 return not self.outstanding
+
+    def wait_heard(self, seconds: float) -> bool:
+        """Wait until all that has come has been handled, and messages confirmed; False when that took longer."""
+        return self._shares.wait_idle(seconds)
 
     def tell_when_settled(self, seconds: float, told: Callable[[bool], None]) -> None:
         """Have `told` called, in a thread of Chat's, with what `wait_settled` returns."""
@@ -367,19 +368,9 @@ class Chat:
 
     # --- questions ----------------------------------------------------------------------------------------------
 
-    def _ask(self, frame_type: str, payload: dict[str, object], expects: str, about: str = "") -> Envelope:
+    def _ask(self, frame_type: str, payload: dict[str, object], expects: str, about: str) -> Envelope:
         send = partial(self._connection.send, frame_type, self.server_id or socp.EVERYONE, payload)
         return self._questions.ask(send, expects, about, self._timers.request)
-
-    def _ask_contact(self, user_id: str) -> Contact:
-        answer = self._ask(socp.USER_KEY_REQUEST, {"user_id": user_id}, socp.USER_KEY, user_id)
-        payload = answer.payload
-        newest = socp.now_ms() + self._settings.limits.clock_skew
-        try:
-            user, key = read_user(payload, payload["server_id"], online=payload["online"], newest=newest)
-        except ProtocolError as error:
-            raise ChatError(f"refused: the server's answer about {user_id} is not proved ({error.code})") from error
-        return Contact(user, key)
 
     # --- what the server sends ----------------------------------------------------------------------------------
 
@@ -410,10 +401,10 @@ class Chat:
             return None
         if envelope.to not in (self.user_id, socp.EVERYONE):
             raise ProtocolError(socp.NOT_ALLOWED, "a frame for somebody else")
-        check_origin(envelope, server)
+        check_link_frame(envelope, server, self._connection)
         payload = envelope.payload
         if envelope.type == socp.USER_DELIVER:
-            self._teller.give(partial(self._take_message, envelope), len(envelope.raw))
+            self._shares.give(payload["sender"], partial(self._take_message, envelope), len(envelope.raw))
         elif envelope.type == socp.USER_LIST:
             self._questions.answer(envelope)
         elif envelope.type == socp.USER_KEY:
@@ -437,16 +428,18 @@ class Chat:
             self._inbox.take_message(envelope)
 
     def _sort_users(self, envelope: Envelope) -> None:
+        give = partial(self._shares.give, envelope.sender)
         if envelope.type == socp.MSG_PUBLIC_CHANNEL:
-            self._teller.give(partial(self._inbox.take_broadcast, envelope), len(envelope.raw))
+            give(partial(self._inbox.take_broadcast, envelope), len(envelope.raw))
         elif envelope.to != self.user_id:
             raise ProtocolError(socp.NOT_ALLOWED, "a frame for somebody else")
         elif envelope.type == socp.ACK:
-            self._teller.give(partial(self._outbox.take_receipt, envelope), len(envelope.raw))
+            give(partial(self._outbox.take_receipt, envelope), len(envelope.raw))
         elif envelope.type == socp.FILE_START:
-            self._teller.give(partial(self._transfers.take_start, envelope), len(envelope.raw))
+            give(partial(self._transfers.take_start, envelope), len(envelope.raw), offer=True)
         elif envelope.type in socp.FILE_FRAMES:
-            self._transfers.take(envelope)
+            if not self._transfers.take(envelope) and envelope.type == socp.FILE_END:
+                give(partial(self._transfers.take_late, envelope), len(envelope.raw))  # its offer may stand in line yet
         else:
             raise ProtocolError(socp.NOT_ALLOWED, f"{envelope.type} from somebody who is not our server")
 
@@ -466,6 +459,7 @@ class Chat:
 
     def _note_question(self) -> None:
         self._teller.let_through()
+        self._shares.let_through()
 
     def _emit(self, event: Event) -> None:
         self._emit_then(event, lambda: None)

@@ -34,6 +34,22 @@ class PublicMessage:
 
 
 @dataclass(frozen=True)
+class Sent:
+    """We have said something ourselves. A Chat does not tell whoever has asked it to; a session tells its others.
+
+    Attributes:
+        to: the recipient's id; "public" for a broadcast.
+        number: see Delivered; None for a broadcast.
+        msg_ref: of a broadcast.
+    """
+
+    to: str
+    number: int | None
+    text: str
+    msg_ref: str = ""
+
+
+@dataclass(frozen=True)
 class Delivered:
     """The recipient has signed that a message of ours was shown to it.
 
@@ -85,6 +101,36 @@ class Unconfirmed:
     msg_ref: str
     to: str
     number: int
+
+
+@dataclass(frozen=True)
+class FileOffered:
+    """A file is offered, and Chat.accept_file or Chat.deny_file is waited for.
+
+    Attributes:
+        peer: the id of its sender.
+        size: bytes.
+        number: what people call it, see underway.UnderWay.
+        trouble: why it could not be saved as things are now, or the empty string.
+    """
+
+    file_id: str
+    peer: str
+    name: str
+    size: int
+    number: int
+    trouble: str
+
+
+@dataclass(frozen=True)
+class FileNotTaken:
+    """A file that was offered to us is not taken, or not offered any more: nothing of it was received."""
+
+    file_id: str
+    peer: str
+    name: str
+    size: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -191,10 +237,13 @@ class Connected:
 Event = (
     Message
     | PublicMessage
+    | Sent
     | Delivered
     | Stored
     | Failed
     | Unconfirmed
+    | FileOffered
+    | FileNotTaken
     | FileStarted
     | FileInterrupted
     | FileResumed

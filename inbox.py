@@ -32,6 +32,7 @@ class Inbox:
         limits: ages.
         shown: remembers the direct messages that were shown …
         shown_public: … and the broadcasts.
+        blocked: tells whether a user is blocked.
         name_of: returns the display name that a user has signed.
         show: shows an event; a message is confirmed when this has returned.
         send: sends a frame of ours.
@@ -45,6 +46,7 @@ class Inbox:
         shown: Shown,
         shown_public: Shown,
         *,
+        blocked: Callable[[str], bool],
         name_of: Callable[[str], str],
         show: Callable[[Event], None],
         send: Send,
@@ -53,6 +55,7 @@ class Inbox:
         self._pair = pair
         self._signer = KeySigner(pair)
         self._limits = limits
+        self._blocked = blocked
         self._name_of = name_of
         self._show = show
         self._send = send
@@ -81,6 +84,11 @@ class Inbox:
         if showing is Showing.DONE:
             self._confirm(sender, msg_ref, "delivered")
             return
+        if self._blocked(sender):
+            # Answered, or servers would hold it, and what others send behind it; and not as if it had been shown. It is
+            # not remembered: who is blocked could push what others have sent out of this memory.
+            self._confirm(sender, msg_ref, "failed")
+            return
         text = self._open(envelope, key) if showing is Showing.NEW else None
         if text is None:
             log.warning("a message from %s cannot be verified or opened, or may have been shown before", sender)
@@ -89,7 +97,9 @@ class Inbox:
             # First, since it may ask the server: a client that dies before the message is shown, and after it is said
             # that it will be, has to report it as failed.
             name = self._name_of(sender)
-            if self._begin(msg_ref, envelope):
+            if self._blocked(sender):  # while the server was asked
+                self._confirm(sender, msg_ref, "failed")
+            elif self._begin(msg_ref, envelope):
                 self._show_message(Message(sender, name, text, envelope.ts), msg_ref)
                 self._confirm(sender, msg_ref, "delivered")
 
@@ -155,6 +165,8 @@ class Inbox:
         known = self._shown_public.of(msg_ref) is not Showing.NEW
         if envelope.to != socp.PUBLIC or not fresh or known or envelope.sender == self._pair.id:
             return
+        if self._blocked(envelope.sender):
+            return
         try:
             check_broadcast(envelope)
         except ProtocolError as error:
@@ -162,4 +174,6 @@ class Inbox:
             return
         self._shown_public.done(msg_ref)
         name = self._name_of(envelope.sender)
+        if self._blocked(envelope.sender):  # while the server was asked
+            return
         self._show(PublicMessage(envelope.sender, name, envelope.payload["text"], envelope.ts))

@@ -9,8 +9,10 @@ import threading
 import time
 import unittest
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
@@ -42,6 +44,7 @@ from events import (
     PublicMessage,
     Stored,
 )
+from framing import encode_frame
 from profiles import Profile, open_profile
 from settings import Limits, Settings, Timers
 from socp import (
@@ -70,6 +73,7 @@ class ChatTest(unittest.TestCase):
 
     settings = Settings(replace(Timers(), linger=0.2, retry_first=0.02))
     caps: tuple[str, ...] = ()
+    options: Mapping[str, Any] = MappingProxyType({})  # of Chat besides
 
     def setUp(self) -> None:
         """Make the client and its server."""
@@ -88,6 +92,7 @@ class ChatTest(unittest.TestCase):
             caps=self.caps,
             downloads=self.directory / "files",
             settings=self.settings,
+            **self.options,
         )
         self.addCleanup(self.chat.close)
 
@@ -166,7 +171,7 @@ class AttachTest(ChatTest):
         server = self.attached()
         assert server.proof is not None
         self.assertEqual(server.proof.payload["meta"], {"display_name": "Alice"})
-        self.assertEqual((server.proof.payload["caps"], server.proof.key.id), ([], ALICE))
+        self.assertEqual((server.proof.payload["caps"], server.proof.key.id), (["a256gcm"], ALICE))
         self.assertEqual((self.chat.user_id, self.chat.server_id), (ALICE, server.id))
         self.assertEqual(server.expect(HEARTBEAT).payload, {})
 
@@ -179,6 +184,9 @@ class AttachTest(ChatTest):
         with self.assertRaises(ServerChanged) as caught:
             self.attach(server)
         self.assertEqual((caught.exception.pinned, caught.exception.found), (key("server").id, key("server2").id))
+        self.assertEqual(
+            (caught.exception.address, caught.exception.seen), (str(address), self.profile.pinned_at(address))
+        )
         self.assertIsNone(server.proof)
         server.expect_client()
         self.assertRaises(ServerChanged, self.attach, server, trusted=key("server3").id)
@@ -212,6 +220,36 @@ class AttachTest(ChatTest):
             with self.subTest(change=change), self.assertRaises(AttachRefused):
                 self.attach(self.start_server(spoil=lambda envelope, change=change: {**envelope, **change}))
 
+    def test_refused_by_one(self) -> None:
+        """Of several servers, one that is busy or does not let us in is passed over; any other refusal is said."""
+        codes = iter((socp.SERVER_BUSY, socp.NOT_ALLOWED, socp.NAME_IN_USE))
+
+        def refuse(envelope: dict[str, Any]) -> dict[str, Any]:
+            return {**envelope, "type": ERROR, "payload": {"code": next(codes), "detail": "why"}, "sig": ""}
+
+        servers = [self.start_server(spoil=refuse), self.start_server("server2", spoil=refuse)]
+        addresses = [Address("127.0.0.1", server.port) for server in servers]
+        with self.assertRaisesRegex(AttachRefused, "NOT_ALLOWED: why"):
+            self.chat.attach(*addresses)
+        for server in servers:
+            server.expect_client()
+        with self.assertRaisesRegex(AttachRefused, "NAME_IN_USE: why"):
+            self.chat.attach(*addresses)
+
+    def test_crowded(self) -> None:
+        """A server that closes without a word, as one does that has too many handshakes, is passed over."""
+
+        def hang_up(_envelope: dict[str, Any]) -> None:
+            crowded.hang_up()
+
+        crowded = self.start_server(spoil=hang_up)
+        with self.assertRaisesRegex(AttachRefused, "closed in the middle"):
+            self.attach(crowded)
+        crowded.expect_client()
+        second = self.start_server("server2")
+        self.chat.attach(*(Address("127.0.0.1", server.port) for server in (crowded, second)))
+        self.assertEqual(self.chat.server_id, second.id)
+
     def test_nobody_there(self) -> None:
         """An address that nobody answers at is said."""
         server = FakeServer()
@@ -236,6 +274,19 @@ class AttachTest(ChatTest):
         self.attach(server)
         assert server.proof is not None
         self.assertEqual(server.proof.ts, near + 1)
+
+
+class PlainFilesTest(ChatTest):
+    """A client that is to send and take files by RSA alone."""
+
+    caps = ("presence",)
+    options = MappingProxyType({"hybrid": False})
+
+    def test_caps(self) -> None:
+        """It does not sign that it takes others."""
+        server = self.attached()
+        assert server.proof is not None
+        self.assertEqual(server.proof.payload["caps"], ["presence"])
 
 
 class SlowServerTest(ChatTest):
@@ -374,6 +425,29 @@ class SendTest(ChatTest):
         self.assertTrue(self.chat.wait_settled(PATIENCE))
         self.assertEqual(self.chat.outstanding, 0)
 
+    def test_a_servers_words_by_a_user(self) -> None:
+        """What only its server may say, and what users do not send each other, is nothing from a user."""
+        server = self.attached()
+        self.told(server)
+        bob = make_user("bob").to_wire()
+        said: dict[str, dict[str, Any]] = {
+            ERROR: {"code": USER_NOT_FOUND, "detail": "gone", "msg_ref": self.msg_ref},
+            CTRL_CLOSE: {"reason": socp.ATTACHED_ELSEWHERE},
+            socp.PRESENCE: {"joined": [{"user_id": BOB}], "left": [CAROL]},
+            HEARTBEAT: {"probe": True},
+            USER_KEY: {**bob, "server_id": BOB, "online": True},
+            USER_LIST: {"users": [{"user_id": BOB}], "total": 1},
+        }
+        types = socp.SHAPES.keys() - socp.FILE_FRAMES - {MSG_PUBLIC_CHANNEL, ACK}
+        with self.assertLogs("socp.chat", "WARNING"):
+            for frame_type in sorted(types):
+                for to in (ALICE, socp.EVERYONE):
+                    server.pass_on(frame_type, "bob", said.get(frame_type, {}), 1, to=to)
+            server.pass_on(ACK, "bob", {"msg_ref": self.msg_ref, "status": "stored"}, 1)
+            self.no_event(server)
+        self.assertEqual(self.chat.outstanding, 1)
+        self.assertFalse(self.chat.lost)
+
     def test_times_differ(self) -> None:
         """No two messages have the same time, so that their order is known."""
         server = self.attached()
@@ -506,6 +580,7 @@ class ReceiveTest(ChatTest):
         payload = self.message("forged")
         with self.assertLogs("socp.chat", "WARNING"):
             self.deliver(server, payload, sig="")
+            server.say_bytes(encode_frame(socp.make_envelope(USER_DELIVER, server.id, ALICE, self.ts, payload)))
             self.deliver(server, payload, to=BOB)
             self.deliver(server, payload, sig="A" * 683)
             server.say(USER_DELIVER, payload, to=BOB)
@@ -519,7 +594,7 @@ class ReceiveTest(ChatTest):
         self.addCleanup(other.close)
         payload = self.message("forged")
         with self.assertLogs("socp.chat", "WARNING"):
-            server.say_bytes(other.origin.frame(USER_DELIVER, ALICE, payload, self.ts))
+            server.say_bytes(encode_frame(other.origin.signed(USER_DELIVER, ALICE, payload, self.ts)))
             server.pass_on(USER_DELIVER, "bob", payload, self.ts)
             server.pass_on(USER_LIST, "bob", {"users": [], "total": 0}, self.ts)
             server.pass_on(ACK, "bob", {"msg_ref": "x"}, self.ts, to=CAROL)
@@ -781,6 +856,24 @@ class ReconnectTest(ChatTest):
             self.assertIn(other.id, notice.text)
             self.assertEqual(self.event(), Disconnected("no server is left to go to", final=True))
             self.assertTrue(self.chat.wait(PATIENCE))
+
+    def test_not_allowed_any_more(self) -> None:
+        """A client whose server does not let it in any more says so, does not try again, and ends with none left."""
+
+        def refuse(envelope: dict[str, Any]) -> dict[str, Any]:
+            return {**envelope, "type": ERROR, "payload": {"code": socp.NOT_ALLOWED, "detail": "go"}, "sig": ""}
+
+        server = self.attached()
+        server._spoil = refuse
+        server.say(ERROR, {"code": socp.NOT_ALLOWED, "detail": "go"})
+        self.assertEqual(self.event(), Notice("the server answered NOT_ALLOWED: go"))
+        server.expect_client()
+        self.lost(server)
+        notice = self.event()
+        assert isinstance(notice, Notice)
+        self.assertRegex(notice.text, r"^the server at 127.0.0.1:\d+ does not let this user in: NOT_ALLOWED: go$")
+        self.assertEqual(self.event(), Disconnected("no server is left to go to", final=True))
+        self.assertTrue(self.chat.lost)
 
     def test_refused_for_a_time(self) -> None:
         """A client that is refused when it comes back says so once, and goes on trying."""

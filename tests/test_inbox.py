@@ -33,6 +33,7 @@ class InboxTest(unittest.TestCase):
     def setUp(self) -> None:
         """Make it; `events` are shown, `sent` are its frames."""
         self.laters = 0
+        self.blocked: set[str] = set()
         self.events: list[Event] = []
         self.sent: list[tuple[str, str, dict[str, object], int]] = []
         directory = tempfile.TemporaryDirectory(prefix="socp-test-")
@@ -51,6 +52,7 @@ class InboxTest(unittest.TestCase):
             limits,
             Shown(self.database, "shown", limits.shown_age, limits.shown),
             Shown(self.database, "shown_public", 10 * 60 * 1000, 2),
+            blocked=self.blocked.__contains__,
             name_of=lambda user_id: f"name of {user_id[:4]}",
             show=self.show,
             send=self.send,
@@ -113,6 +115,45 @@ class InboxTest(unittest.TestCase):
         self.assertEqual(self.statuses(), ["delivered"] * 3)
         self.assertEqual(self.sent[0][1], ALICE)
         self.assertEqual(self.sent[0][2]["msg_ref"], message_reference(envelope.payload["content_sig"]))
+
+    def test_blocked(self) -> None:
+        """What comes from a blocked user is answered as failed, every time, and neither shown nor remembered."""
+        before, meanwhile = self.message(), self.message(b"meanwhile")
+        self.inbox.take_message(before)
+        self.blocked.add(ALICE)
+        for _ in range(2):
+            self.inbox.take_message(meanwhile)
+        self.inbox.take_message(before)  # which was shown, and it would be a lie to say otherwise
+        self.inbox.take_broadcast(self.broadcast())
+        self.assertEqual(self.statuses(), ["delivered", "failed", "failed", "delivered"])
+        self.assertEqual(len(self.events), 1)
+        self.assertEqual(len(self.inbox._shown._known), 1)
+        self.blocked.clear()
+        self.inbox.take_message(self.message(b"afterwards"))
+        self.inbox.take_broadcast(self.broadcast())
+        self.assertEqual(len(self.events), 3)
+
+    def test_blocked_while_the_server_is_asked(self) -> None:
+        """Nor is one, or a broadcast, whose sender is blocked while the server is asked for the sender's name."""
+
+        def asked(user_id: str) -> str:
+            self.blocked.add(user_id)
+            return ""
+
+        with mock.patch.object(self.inbox, "_name_of", asked):
+            self.inbox.take_message(self.message())
+            self.blocked.clear()
+            self.inbox.take_broadcast(self.broadcast())
+        self.assertEqual((self.events, self.statuses()), ([], ["failed"]))
+
+    def test_blocked_while_it_waits(self) -> None:
+        """A message that waited for the disk is not shown any more when its sender is blocked meanwhile."""
+        with mock.patch.object(self.inbox._shown, "begin", side_effect=DatabaseError("full")):
+            self.inbox.take_message(self.message())
+        self.blocked.add(ALICE)
+        self.inbox.retry()
+        self.assertEqual(self.statuses(), ["failed"])
+        self.assertNotIn(Message, map(type, self.events))
 
     def test_handlers_that_fail(self) -> None:
         """What could not be shown is not confirmed; what was shown is, though its reader could do nothing about it."""

@@ -1,0 +1,1 @@
+"""Attacks on running programs, while two honest users talk through the same server."""

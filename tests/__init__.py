@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import unittest
 from pathlib import Path
 
 from tests.lanes import in_lanes
+
+# A shell has what it starts in the background ignore these keys. Whatever is run here is to meet them all the same.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def load_tests(loader: unittest.TestLoader, _tests: unittest.TestSuite, pattern: str | None) -> unittest.TestSuite:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,6 +30,7 @@ class FakeServer:
         spoil: what it does to each of its frames of the handshake; None for one that it does not send.
         after: what it says of the client's last attachment.
         port: where it listens; a free one if 0.
+        tls: what it does TLS with; None for none.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class FakeServer:
         spoil: Callable[[dict[str, Any]], dict[str, Any] | None] = lambda envelope: envelope,
         after: int = 0,
         port: int = 0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.origin = Origin(KeySigner(key(name)))
         self.id = self.origin.id
@@ -44,6 +47,7 @@ class FakeServer:
         self.proof: Proof | None = None
         self._spoil = spoil
         self._after = after
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", port))
         self._listener.settimeout(PATIENCE)
         self.port: int = self._listener.getsockname()[1]
@@ -79,6 +83,8 @@ class FakeServer:
         with contextlib.suppress(OSError):
             self._connection, _ = self._listener.accept()
             self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is not None:
+                self._connection = self._tls.wrap_socket(self._connection, server_side=True)
             self._buffer = FrameBuffer(FROM_SERVER)
             while (envelope := self.read()) is not None:
                 answer = acceptor.receive(envelope)
@@ -109,7 +115,7 @@ class FakeServer:
         ts: int | None = None,
         **change: Any,
     ) -> None:
-        """Send a signed frame, with fields of the envelope changed after it was signed."""
+        """Send a frame that is signed, on TLS too, with fields of the envelope changed after that."""
         envelope = self.origin.signed(frame_type, self.client_id if to is None else to, payload, ts)
         self.say_bytes(encode_frame({**envelope, **change}))
 
@@ -144,14 +150,15 @@ class FakeServer:
         """Close the connection to the client."""
         if self._connection is not None:
             with contextlib.suppress(OSError):
-                self._connection.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
             self._connection.close()
 
     def close(self) -> None:
         """Close everything."""
-        self.hang_up()
+        # First what takes clients: one that is quick to come back would be let in, and cut off in its handshake.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes an accept
         self._listener.close()
+        self.hang_up()
         if self._thread is not None:
             self._thread.join(PATIENCE)

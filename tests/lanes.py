@@ -1,4 +1,4 @@
-"""Runs the tests of many modules on all cores: each core has a process that takes one module after the other.
+"""Runs the tests of many modules on all cores, by processes each of which takes one module after the other.
 
 What `python -m unittest discover` finds is run so; tests that are named on the command line are not. The processes
 tell what became of each test, and it is told again here, so that the runner prints and counts it like any other. Most
@@ -22,9 +22,18 @@ from types import TracebackType
 from typing import IO, TextIO
 
 _ROOT = Path(__file__).resolve().parents[1]
-_LANES_MOST = 4  # the tests of timers do not get better by being crowded
+# One process more than there are cores, since tests also wait; the tests of timers do not get better by being crowded.
+_LANES_MORE = 1
+_LANES_MOST = 4
 # Long ones first: else one lane would work on the longest while the others have nothing left.
-_FIRST = ("tests.e2e.", "tests.chaos.")
+_FIRST = (
+    "tests.e2e.test_network",
+    "tests.e2e.",
+    "tests.chaos.",
+    "tests.hostile.",
+    "tests.test_receiving",
+    "tests.fuzz.",
+)
 _DONE = "done"
 
 _Error = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
@@ -71,7 +80,7 @@ class Lanes(unittest.TestSuite):
     def __init__(self, modules: list[str], others: list[unittest.TestCase], count: int) -> None:
         super().__init__(others)
         self._changed = threading.Condition()  # guards the two below
-        self._waiting = deque(sorted(modules, key=lambda name: not name.startswith(_FIRST)))
+        self._waiting = deque(sorted(modules, key=_turn))
         self._told: deque[Told | None] = deque()  # None for a lane that has come to its end
         self._count = count
 
@@ -178,8 +187,9 @@ class _Teller(unittest.TestResult):
 
 def in_lanes(suite: unittest.TestSuite) -> unittest.TestSuite:
     """Return tests so that they are run on all cores, where there are several and nobody measures this process."""
-    count = min(os.cpu_count() or 1, _LANES_MOST)
-    if count < 2 or "coverage" in sys.modules:
+    cores = os.cpu_count() or 1
+    count = min(cores + _LANES_MORE, _LANES_MOST)
+    if cores < 2 or "coverage" in sys.modules:
         return suite
     modules: dict[str, None] = {}
     others: list[unittest.TestCase] = []
@@ -190,6 +200,11 @@ def in_lanes(suite: unittest.TestSuite) -> unittest.TestSuite:
         else:
             others.append(test)
     return Lanes(list(modules), others, count)
+
+
+def _turn(module: str) -> int:
+    turns = [turn for turn, beginning in enumerate(_FIRST) if module.startswith(beginning)]
+    return min(turns, default=len(_FIRST))
 
 
 def _tests(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:

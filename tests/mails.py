@@ -39,7 +39,7 @@ def make_mail(text: str = "x", *, recipient: str = ALICE, sender: str = BOB, sig
 
 def make_link() -> Any:
     """Return something that stands for a link which takes everything."""
-    link = mock.create_autospec(Link, instance=True, closing=False)
+    link = mock.create_autospec(Link, instance=True, closing=False, secure=False)
     link.send.return_value = Sent.YES
     return link
 
@@ -147,6 +147,7 @@ class MailTest(unittest.TestCase):
         self.addCleanup(self.close, self.database)
         self.mail = Mailboxes(self.database, replace(self.limits, **limits), self.again.put, self.say)
         self.mail.watch(self.ready.put)
+        self.flush()  # its writer is past what needs a lock, which another one's patience may not wait for
 
     def say(self, answer: Answer, error: ProtocolError | None) -> None:
         """Give an answer that might need a signature, in whatever thread."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 from collections.abc import Mapping
 from typing import Any
 
 import socp
 from addresses import Address
+from certificates import certified_key
 from crypto.encoding import encode_base64url
 from crypto.keys import KeyPair, read_public_key
 from crypto.sealing import message_label, seal
@@ -30,6 +32,7 @@ from membership import issue
 from origin import Origin, check_origin
 from socp import Envelope
 from tests.sockets import receive_envelope
+from tests.tls import lax_context
 from tests.vectors import key
 
 PATIENCE = 30.0  # seconds for what should take a moment, on a machine that is busy
@@ -54,9 +57,11 @@ class Peer:
     Args:
         port: where it listens, at 127.0.0.1.
         name: whose key of the vectors we have.
+        source: the address that we connect from; left to the system if None.
+        tls: whether to speak TLS; the acceptor must then have the key that it proves there.
     """
 
-    def __init__(self, port: int, name: str) -> None:
+    def __init__(self, port: int, name: str, *, source: str | None = None, tls: bool = False) -> None:
         self.pair: KeyPair = key(name)
         self.id = self.pair.id
         self.signer = KeySigner(self.pair)
@@ -68,8 +73,13 @@ class Peer:
         self.unconfirmed: list[Envelope] = []  # the messages that have been read, and not answered
         self._hello_type = ""
         self._buffer = FrameBuffer(FROM_SERVER)
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self._socket = socket.create_connection(
+            ("127.0.0.1", port), timeout=PATIENCE, source_address=(source, 0) if source is not None else None
+        )
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else each second small frame waits 40 ms
+        self.secure = tls
+        if tls:
+            self._socket = lax_context().wrap_socket(self._socket)
 
     def __enter__(self) -> Peer:
         return self
@@ -100,9 +110,14 @@ class Peer:
         """Send bytes as they are."""
         self._socket.sendall(data)
 
+    def shrink(self) -> None:
+        """Take in little that is not read: what is sent to us soon has to wait at the other side."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
     def end_sending(self) -> None:
         """Close our direction alone."""
-        self._socket.shutdown(socket.SHUT_WR)
+        # An SSLSocket's own method would go on in the clear.
+        socket.socket.shutdown(self._socket, socket.SHUT_WR)
 
     def send(
         self,
@@ -158,10 +173,18 @@ class Peer:
         envelope = self.expect(socp.ERROR)
         assert envelope.payload["code"] == code, envelope.payload
         if self.welcomed:
-            check_origin(envelope, read_public_key(self.acceptor_key))
+            self.check_own(envelope)
         else:
             assert envelope.sig == "", "an ERROR was signed for a stranger"
             assert "hdr" not in envelope.payload
+        return envelope
+
+    def check_own(self, envelope: Envelope) -> Envelope:
+        """Expect a frame that goes no further than our link to be signed, or not to be on TLS; and return it."""
+        if self.secure:
+            assert envelope.sig == "" and "hdr" not in envelope.payload, "a frame was signed that TLS protects"
+        else:
+            check_origin(envelope, read_public_key(self.acceptor_key))
         return envelope
 
     def expect_closed(self) -> None:
@@ -253,6 +276,9 @@ class Peer:
         challenge = self.expect(socp.AUTH_CHALLENGE)
         self.acceptor = challenge.sender
         self.acceptor_key = challenge.payload["pubkey"]
+        if isinstance(self._socket, ssl.SSLSocket):
+            certified = certified_key(self._socket.getpeercert(binary_form=True) or b"")
+            assert certified.text == self.acceptor_key, "the acceptor has another key in TLS"
         sent_nonce = change.pop("sent_nonce", challenge.payload["nonce"])
         ts = max(socp.now_ms(), challenge.payload["after"] + 1) if ts is None else ts
         signed: dict[str, object] = {"nonce": challenge.payload["nonce"], "ts": ts}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import time
 
 from framing import FrameBuffer, decode_frame
 from socp import Envelope, read_envelope
+
+EVERYWHERE = str(ipaddress.IPv4Address(0))  # stands for every address of a machine
 
 
 class NothingCameError(AssertionError):

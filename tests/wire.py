@@ -5,26 +5,32 @@ from __future__ import annotations
 import queue
 import tempfile
 import threading
+import time
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import socp
 from contacts import Contact
+from crypto.sealing import BLOCK_PLAIN, BLOCK_SEALED
 from errors import NotConnected
-from events import Event, FileDone, FileFailed, FileInterrupted, FileResumed, FileStarted
+from events import Event, FileDone, FileFailed, FileInterrupted, FileNotTaken, FileResumed, FileStarted
 from finished import RecentTransfers
-from framing import decode_frame, encode_frame
+from framing import decode_frame, encode_chunk, encode_frame
+from receiving import Taking, Verdict
 from sending import Owner
 from settings import Settings
 from socp import Envelope
 from tests.test_users import make_user
 from tests.vectors import key
-from threads import Deadline, Threads
+from threads import Alarm, Deadline, Threads
 from transfers import Transfers
 
 PATIENCE = 20.0
+CHUNK = 2 * BLOCK_PLAIN  # of a file in these tests: RSA takes long
+CHUNK_SEALED = 2 * BLOCK_SEALED
 Alter = Callable[[Envelope], "Envelope | None"]
 
 
@@ -35,11 +41,26 @@ def changed(envelope: Envelope, **change: Any) -> Envelope:
 
 
 class End:
-    """One of the two: what it is told and sends, where its files go, and whether it is connected."""
+    """One of the two: what it is told and sends, where its files go, and whether it is connected.
 
-    def __init__(self, name: str, directory: Path, settings: Settings, finished: RecentTransfers | None = None) -> None:
+    Attributes:
+        verdict: what it does about offers.
+        patience: how long it may be waited at most, at a time, until it is connected.
+        hybrid: whether it has signed that it takes chunks of section 10.1, and sends them.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        settings: Settings,
+        finished: RecentTransfers | None = None,
+        most: int | None = None,
+        *,
+        hybrid: bool = False,
+    ) -> None:
         self.id = key(name).id
-        self.contact = Contact(make_user(name), key(name).public)
+        self.contact = Contact(make_user(name, caps=(socp.CAP_HYBRID,) if hybrid else ()), key(name).public)
         self.files = directory / f"{name}-files"
         self.threads = Threads()
         self.events: queue.Queue[Event] = queue.Queue()
@@ -50,6 +71,8 @@ class End:
         self.finished = finished if finished is not None else RecentTransfers(settings.limits.shown)
         self.says_online: Callable[[], bool] = lambda: self.other.connected
         self.asked_online = 0
+        self.blocked: set[str] = set()
+        self.alarms: list[Alarm] = []
         self._link = threading.Condition()  # guards the two below, and is told of what is sent
         self.connected = True
         self._leaving = False
@@ -63,13 +86,31 @@ class End:
             self._wait_connected,
             self._is_online,
             self.finished,
+            self.blocked.__contains__,
+            self._do_after,
+            hybrid,
         )
-        self.transfers = Transfers(owner, self.files)
+        self.verdict = Verdict.ACCEPT
+        self.patience = float("inf")
+        self.transfers = Transfers(owner, Taking(self.files, lambda *_: self.verdict, most))
         self._incoming: queue.Queue[Envelope | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
+    def _do_after(self, seconds: float, job: Callable[[], None]) -> Alarm:
+        """Note what is to be done later; `ring` does it."""
+        alarm = Alarm(time.monotonic() + seconds, job)
+        self.alarms.append(alarm)
+        return alarm
+
+    def ring(self) -> None:
+        """Do what was to be done later, however much later that was."""
+        alarms, self.alarms = self.alarms, []
+        for alarm in alarms:
+            alarm.callback()
+
     def _wait_connected(self, seconds: float) -> bool:
+        assert seconds <= self.patience
         with self._link:
             self._link.wait_for(lambda: self.connected or self._leaving, seconds)
             return self.connected and not self._leaving
@@ -99,11 +140,19 @@ class End:
             self._link.notify_all()
         self.transfers.stop()
 
-    def send(self, frame_type: str, to: str, payload: dict[str, object], ts: int | None = None) -> None:
+    def send(
+        self,
+        frame_type: str,
+        to: str,
+        payload: dict[str, object],
+        ts: int | None = None,
+        binary: Mapping[str, bytes] | None = None,
+    ) -> None:
         """Send a frame, as Chat does; what its server knows not to arrive is answered as servers do."""
         if not self.connected:
             raise NotConnected("not connected to a server")
-        frame = encode_frame(socp.make_envelope(frame_type, self.id, to, ts or socp.now_ms(), payload))
+        wire = socp.make_envelope(frame_type, self.id, to, ts or socp.now_ms(), payload)
+        frame = encode_frame(wire) if binary is None else encode_chunk(wire, binary)
         envelope = socp.read_envelope(decode_frame(frame), frame)
         with self._link:
             self.sent.append(envelope)
@@ -149,16 +198,28 @@ class End:
 
 
 class WireTest(unittest.TestCase):
-    """A test in which alice sends files to bob."""
+    """A test in which alice sends files to bob, by RSA alone.
+
+    Attributes:
+        chunk_size: plain bytes in one frame.
+        hybrid: whether alice, and whether bob, is for section 10.1.
+    """
 
     settings = Settings()
+    chunk_size = CHUNK
+    hybrid = (False, False)
 
     def setUp(self) -> None:
         """Wire the two to each other."""
         directory = tempfile.TemporaryDirectory(prefix="socp-test-")
         self.addCleanup(directory.cleanup)
         self.directory = Path(directory.name)
-        self.alice, self.bob = (End(name, self.directory, self.settings) for name in ("alice", "bob"))
+        limits = replace(self.settings.limits, chunk=self.chunk_size, chunk_hybrid=self.chunk_size)
+        self.settings = replace(self.settings, limits=limits)
+        self.alice, self.bob = (
+            End(name, self.directory, self.settings, hybrid=hybrid)
+            for name, hybrid in zip(("alice", "bob"), self.hybrid, strict=True)
+        )
         self.alice.other, self.bob.other = self.bob, self.alice
         self.addCleanup(lambda: self.assertEqual(self.alice.end() + self.bob.end(), []))
 
@@ -179,7 +240,7 @@ class WireTest(unittest.TestCase):
         kept._ended |= crashed.finished._ended
         crashed.cut()
         self.assertEqual(crashed.end(), [])
-        self.bob = End("bob", self.directory, self.settings, kept)
+        self.bob = End("bob", self.directory, self.settings, kept, hybrid=self.hybrid[1])
         self.bob.other, self.alice.other = self.alice, self.bob
 
     def wait_settled(self, end: End) -> None:
@@ -213,6 +274,13 @@ class WireTest(unittest.TestCase):
         assert isinstance(outcome, FileFailed), outcome
         self.assertRegex(outcome.reason, reason)
         return outcome
+
+    def assert_not_taken(self, end: End, reason: str) -> FileNotTaken:
+        """Check that an end is told next that an offer is not taken, or not made any more, for a reason."""
+        event = end.events.get(timeout=PATIENCE)
+        assert isinstance(event, FileNotTaken), event
+        self.assertRegex(event.reason, reason)
+        return event
 
     def assert_nothing_left(self) -> None:
         """Check that bob has kept nothing of any file."""

@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--every", type=float, help="seconds between two faults (default: 5 times the factor, or 1.5)")
     parser.add_argument("--rate", type=float, default=1.9, help="messages a second of each client")
     parser.add_argument("--sabotage", default="", help="see tests/chaos/sabotage.py: this must turn out red")
+    parser.add_argument("--tls", action="store_true", help="have all programs speak TLS, and nothing else")
     parser.add_argument("--keep", action="store_true", help="keep what was printed, even if all is well")
     parser.add_argument("--plan", action="store_true", help="print the schedule alone")
     arguments = parser.parse_args()
@@ -40,7 +41,8 @@ def main() -> int:
             say(str(fault))
         return 0
     environment = {"TEST_SABOTAGE": arguments.sabotage} if arguments.sabotage else {}
-    plan = Plan(seed, arguments.seconds, shape, faults, arguments.rate, environment, keep=arguments.keep or None)
+    keep = arguments.keep or None
+    plan = Plan(seed, arguments.seconds, shape, faults, arguments.rate, environment, keep=keep, tls=arguments.tls)
     outcome = run(plan, say)
     for line in outcome.report():
         say(line)

@@ -37,10 +37,8 @@ def _pairs() -> list[tuple[int, int]]:
     ]
 
 
-@functools.cache
-def combined_key(number: int) -> KeyPair:
-    """Return the key of this number, from 0 to 479; its primes are those of other keys too, and all else is right."""
-    p, q = _pairs()[number]
+def key_of_primes(p: int, q: int) -> KeyPair:
+    """Return the key of two primes."""
     secret = pow(PUBLIC_EXPONENT, -1, (p - 1) * (q - 1))
     numbers = rsa.RSAPrivateNumbers(
         p=p,
@@ -52,6 +50,12 @@ def combined_key(number: int) -> KeyPair:
         public_numbers=rsa.RSAPublicNumbers(PUBLIC_EXPONENT, p * q),
     )
     return KeyPair(numbers.private_key(unsafe_skip_rsa_key_validation=True))
+
+
+@functools.cache
+def combined_key(number: int) -> KeyPair:
+    """Return the key of this number, from 0 to 479; its primes are those of other keys too, and all else is right."""
+    return key_of_primes(*_pairs()[number])
 
 
 # Who takes which numbers, by the first letter of the name.

@@ -33,6 +33,7 @@ class Plan:
         environment: variables for all programs.
         drain: seconds that everything has to be settled in, afterwards.
         keep: whether to keep the directory; None: if something is wrong.
+        tls: whether all speak TLS, and nothing else.
     """
 
     seed: int
@@ -43,6 +44,7 @@ class Plan:
     environment: dict[str, str] = field(default_factory=dict)
     drain: float | None = None
     keep: bool | None = None
+    tls: bool = False
 
 
 @dataclass
@@ -85,7 +87,7 @@ def run(plan: Plan, say: Callable[[str], None]) -> Outcome:
         AssertionError: the network could not be started.
     """
     ledger = Ledger()
-    world = World(plan.shape, ledger, say, environment=plan.environment)
+    world = World(plan.shape, ledger, say, environment=plan.environment, tls=plan.tls)
     keep = plan.keep is not False
     try:
         account = _run(plan, world, say)

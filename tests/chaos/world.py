@@ -18,7 +18,7 @@ from tests.e2e.proxy import FINE, Proxy, Weather
 _SERVERS_OF_A_CLIENT = 3
 # Not part of the protocol, but what a busy machine may take: a tenth of that is too little, and tells nothing.
 _MACHINE = {"TEST_TIMERS": "stop=5 request=10"}
-_FAILED_TO_START = 20  # times in a row: then it is not for the want of a server
+_FAILED_TO_START = 200  # times in a row, some twenty seconds at least: then it is not for the want of a server
 
 
 class Part:
@@ -43,6 +43,7 @@ class World:
         say: told what happens without having been asked for.
         servers_of_a_client: how many servers a client is told of, its own first.
         environment: variables for every program.
+        tls: whether they speak TLS, and nothing else.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class World:
         *,
         servers_of_a_client: int = _SERVERS_OF_A_CLIENT,
         environment: dict[str, str] | None = None,
+        tls: bool = False,
     ) -> None:
         self.shape = shape
         self.ledger = ledger
@@ -61,7 +63,12 @@ class World:
         self.network = Network(shape.factor, key_of=key_of, environment={**_MACHINE, **(environment or {})})
         names = [*shape.introducer_names, *shape.server_names, *shape.client_names]
         self.parts = {name: Part(name) for name in names}
-        self.proxies = {name: Proxy(record=False) for name in [*shape.introducer_names, *shape.server_names]}
+        self._flags = ["--require-tls"] if tls else []
+        # Within TLS no hello can be read: there, an address of its own tells who connects.
+        self._sources = {name: f"127.1.0.{number}" for number, name in enumerate(names, start=1)} if tls else {}
+        sources = {address: self.parts[name].id for name, address in self._sources.items()} if tls else None
+        behind = [*shape.introducer_names, *shape.server_names]
+        self.proxies = {name: Proxy(record=False, sources=sources) for name in behind}
         self.problems: list[str] = []
         self._ending = threading.Event()
 
@@ -105,26 +112,36 @@ class World:
         program.on_end(partial(self._ended, part))
 
     def _start_introducer(self, name: str) -> Program:
-        program, self.proxies[name].target = self.network.introducer(name)
+        program, self.proxies[name].target = self.network.introducer(name, *self._flags)
         return program
 
     def _start_server(self, name: str) -> Program:
         first, *others = self.shape.introducer_names
-        arguments: list[object] = ["--advertise", f"127.0.0.1:{self.proxies[name].port}"]
+        arguments: list[object] = [*self._flags, "--advertise", f"127.0.0.1:{self.proxies[name].port}"]
         for other in others:
             arguments += ["--introducer", f"127.0.0.1:{self.proxies[other].port}"]
         # A new port each time: the old one may have been given to somebody else meanwhile.
         program, self.proxies[name].target = self.network.server(
-            name, self.proxies[first].port, *arguments, registered=False, pins=self.shape.introducer_names
+            name,
+            self.proxies[first].port,
+            *arguments,
+            registered=False,
+            pins=self.shape.introducer_names,
+            environment=self._own_environment(name),
         )
         return program
+
+    def _own_environment(self, name: str) -> dict[str, str]:
+        return {"TEST_SOURCE": self._sources[name]} if self._sources else {}
 
     def _start_client(self, name: str) -> Program:
         known = self.shape.servers_of(name, self._servers_of_a_client)
         return self.network.client(
             name,
             [self.proxies[server].port for server in known],
+            *self._flags,
             attached=False,
+            environment=self._own_environment(name),
             hear=partial(self._hear, self.parts[name]),
         )
 

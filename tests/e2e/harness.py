@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from crypto.keys import KeyPair
+from tests.e2e import nursery
 from tests.vectors import key
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,17 +49,7 @@ class Program:
         hear: Callable[[str], None] | None = None,
     ) -> None:
         self.name = name
-        clean = {variable: value for variable, value in os.environ.items() if not _is_ours(variable)}
-        clean |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error::ResourceWarning"}
-        self.process = subprocess.Popen(
-            [sys.executable, *command],
-            cwd=cwd,
-            env=clean | (environment or {}),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        self.process = _start(command, cwd, clean_environment() | (environment or {}))
         self._changed = threading.Condition()  # guards all below
         self.lines: list[str] = []
         self.errors: list[str] = []
@@ -196,26 +187,53 @@ class Program:
         return f"{self.name}: {found[0]}\n{self.report()}" if found else ""
 
 
-def _is_ours(variable: str) -> bool:
-    return variable.endswith(("_KEY_PASS", "_KEY_PASSWORD", "_PUB_B64U")) or variable in (
-        "XDG_DATA_HOME",
-        "PYTHONPATH",
-        "PYTHONDONTWRITEBYTECODE",  # a hundred starts of Python are twice as fast with it
+def clean_environment() -> dict[str, str]:
+    """Return the environment for a program that is to know nothing of where the tests run."""
+    clean = {variable: value for variable, value in os.environ.items() if not _is_ours(variable)}
+    return clean | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error::ResourceWarning"}
+
+
+def _start(command: list[str], cwd: Path, environment: dict[str, str]) -> nursery.Child | subprocess.Popen[bytes]:
+    if command[0] == "-m":
+        return nursery.start(command[1], command[2:], cwd=cwd, environment=environment)
+    return subprocess.Popen(
+        [sys.executable, *command],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
 
 
-def put_key(path: Path, name: str, key_of: Callable[[str], KeyPair] = key) -> None:
+def _is_ours(variable: str) -> bool:
+    return (
+        variable.startswith("SOCP_")
+        or variable.endswith(("_KEY_PASS", "_KEY_PASSWORD", "_PUB_B64U"))
+        or variable
+        in (
+            "XDG_CONFIG_HOME",
+            "XDG_DATA_HOME",
+            "PYTHONPATH",
+            "PYTHONDONTWRITEBYTECODE",  # a hundred starts of Python are twice as fast with it
+        )
+    )
+
+
+def put_key(path: Path, name: str, key_of: Callable[[str], KeyPair] = key, password: str = "") -> None:
     """Place a key of the vectors where a program looks for its own, so that it need not make one.
 
     Args:
         path: where.
         name: whose.
         key_of: returns a key by its name, where it is not one of the vectors.
+        password: that protects it.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "wb") as file:
-        file.write(key_of(name).to_pem())
+        file.write(key_of(name).to_pem(password))
 
 
 class Network:
@@ -301,6 +319,7 @@ class Network:
         port: int = 0,
         registered: bool = True,
         pins: Sequence[str] = ("introducer",),
+        environment: dict[str, str] | None = None,
     ) -> tuple[Program, int]:
         """Start a server with a key of the vectors, and return it with its port.
 
@@ -311,6 +330,7 @@ class Network:
             port: where it listens; 0 for a free one.
             registered: whether to wait until it is.
             pins: the names of the introducers that it trusts.
+            environment: variables for it alone.
         """
         data = self.directory / name
         if not (data / "server_key.pem").exists():
@@ -326,6 +346,7 @@ class Network:
             "--data-dir",
             data,
             *arguments,
+            environment=environment,
         )
         port = int(program.expect(r"\[Server\] Server running on .*:(\d+)$")[1])
         if registered:
@@ -367,6 +388,8 @@ class Network:
             name,
             "--downloads",
             self.directory / f"{name}-files",
+            "--accept-from",
+            "all",
             *arguments,
             environment=environment,
             hear=hear,
@@ -374,6 +397,25 @@ class Network:
         if attached:
             program.expect(r"\[Me\] user_id = " + self._key_of(name).id)
         return program
+
+    def chat(self, sender: Program, recipient: Program, text: str) -> None:
+        """Have one user send a message to another, and see it arrive and be confirmed."""
+        mark = sender.mark()
+        sender.type(f"/tell {recipient.name} {text}")
+        recipient.expect(rf"\[DM from {sender.name} · {self._key_of(sender.name).id[:8]}\] {re.escape(text)}$")
+        sender.expect(rf"\[DM to {recipient.name} · .*\] delivered", after=mark)
+
+    def send_file(self, sender: Program, recipient: Program, content: bytes) -> None:
+        """Have one user send a file to another, and compare what arrives."""
+        path = self.directory / f"from {sender.name} to {recipient.name}.bin"
+        path.write_bytes(content)
+        sender.type(f"/file {recipient.name} {path}")
+        saved = recipient.expect(
+            rf"\[File from {sender.name} · .*\] saved (.*/{path.name}) \({len(content):,} bytes\)$"
+        )
+        sender.expect(rf"\[File to {recipient.name} · .*\] {path.name} delivered")
+        if Path(saved[1]).read_bytes() != content:
+            raise AssertionError(f"{saved[1]} is not what {sender.name} has sent")
 
     def wait_listed(self, client: Program, names: set[str], seconds: float = PATIENCE) -> None:
         """Have a client ask for /list until it shows exactly these names online."""
@@ -427,6 +469,8 @@ class NetworkTest(unittest.TestCase):
         self.introducer = network.introducer
         self.server = network.server
         self.client = network.client
+        self.chat = network.chat
+        self.send_file = network.send_file
         self.wait_listed = network.wait_listed
         self.wait_placed = network.wait_placed
 

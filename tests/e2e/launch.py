@@ -3,7 +3,8 @@
 python -m tests.e2e.launch FACTOR PROGRAM [ARGUMENT …]
 
 $TEST_TIMERS holds timers that are set to a value of their own, whatever the factor: "silence=2 lost_after=1".
-$TEST_CLOCK_OFF holds milliseconds by which the program's clock is ahead; $TEST_SABOTAGE breaks it, see
+$TEST_CLOCK_OFF holds milliseconds by which the program's clock is ahead; $TEST_SOURCE the address that it connects
+from; $TEST_DESCRIPTORS how many descriptors it may have, if not 0; $TEST_SABOTAGE breaks it, see
 tests/chaos/sabotage.py.
 """
 
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import resource
+import socket
 import sys
 from dataclasses import replace
 from functools import partial
@@ -29,10 +32,14 @@ def main() -> int:
     if ahead:
         right = socp.now_ms
         socp.now_ms = lambda: right() + ahead
+    if descriptors := int(os.environ.get("TEST_DESCRIPTORS", "0")):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
     # Checking the numbers of a key takes 0.3 s each time, and those of the vectors are known to be good.
     serialization.load_pem_private_key = partial(
         serialization.load_pem_private_key, unsafe_skip_rsa_key_validation=True
     )
+    if source := os.environ.get("TEST_SOURCE"):
+        socket.create_connection = partial(socket.create_connection, source_address=(source, 0))
     if what := os.environ.get("TEST_SABOTAGE"):
         importlib.import_module("tests.chaos.sabotage").sabotage(what)
     own = (timer.split("=") for timer in os.environ.get("TEST_TIMERS", "").split())

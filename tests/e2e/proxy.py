@@ -6,7 +6,7 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from framing import FROM_STRANGER, FrameBuffer, decode_frame
@@ -78,14 +78,17 @@ class Proxy:
     Args:
         record: whether to keep all that passes.
         whole: whether to pass on whole frames alone, so that the weather can lose some of them.
+        sources: the ids of who connects, by the addresses that they come from; None to find them in the hellos, which
+            are plain then.
     """
 
-    def __init__(self, *, record: bool = True, whole: bool = False) -> None:
+    def __init__(self, *, record: bool = True, whole: bool = False, sources: Mapping[str, str] | None = None) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.target = 0
         self._record = record
         self._whole = whole
+        self._sources = sources
         self._lock = threading.Lock()  # guards all below, and what connections hold
         self._closed = False
         self._open: list[_Connection] = []
@@ -104,7 +107,7 @@ class Proxy:
 
         Args:
             weather: what happens.
-            who: the id of whoever connected, as the hello has it; None for everybody.
+            who: the id of whoever connected; None for everybody.
         """
         with self._lock:
             self._weather[who] = weather
@@ -141,12 +144,18 @@ class Proxy:
 
     def _pass_in(self, connection: _Connection) -> None:
         with contextlib.suppress(OSError):
-            data, who = _read_hello(connection.inside)
+            data, who = self._begin(connection.inside)
             with self._lock:
                 connection.who = who
             while data and self._send_in(connection, data):
                 data = connection.inside.recv(65_536)
         self._end(connection, connection.outside, inwards=True)
+
+    def _begin(self, inside: socket.socket) -> tuple[bytes, str]:
+        """Return what a connection begins with, and whose it is."""
+        if self._sources is None:
+            return _read_hello(inside)
+        return inside.recv(65_536), self._sources[inside.getpeername()[0]]
 
     def _send_in(self, connection: _Connection, data: bytes) -> bool:
         """Send to the program; False when this connection is to be cut."""

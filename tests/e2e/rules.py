@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import unittest
+from collections.abc import Sequence
 from typing import ClassVar
 
 from tests.e2e.harness import Network, Program
@@ -30,14 +31,25 @@ class RulesTest(unittest.TestCase):
             unittest.addModuleCleanup(RulesTest.end_network)
 
     @staticmethod
-    def start_network(network: Network) -> None:
-        """Start what the tests of a module share."""
+    def start_network(
+        network: Network, *arguments: object, environment: dict[str, str] | None = None, users: Sequence[str] = ()
+    ) -> None:
+        """Start what the tests of a module share.
+
+        Args:
+            network: where.
+            arguments: more of the server's.
+            environment: variables for the server alone.
+            users: arguments of the two users.
+        """
         RulesTest.network = network
         (network.directory / "introducer.b64u").write_text(key("introducer").public.text, "ascii")
-        RulesTest.program, RulesTest.port = network.server("server", 1, registered=False)
+        RulesTest.program, RulesTest.port = network.server(
+            "server", 1, *arguments, registered=False, environment=environment
+        )
         RulesTest.server_id = key("server").id
-        RulesTest.alice = network.client("alice", RulesTest.port)
-        RulesTest.bob = network.client("bob", RulesTest.port)
+        RulesTest.alice = network.client("alice", RulesTest.port, *users)
+        RulesTest.bob = network.client("bob", RulesTest.port, *users)
 
     @staticmethod
     def end_network() -> None:

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 from tests.e2e.harness import FAST, NetworkTest, Program, put_key
+from tests.sockets import EVERYWHERE
 from tests.vectors import key
 
 
@@ -90,7 +91,7 @@ class StartingTest(NetworkTest):
             port = free.getsockname()[1]
         self.pin()
         server, server_port = self.server("server", port, registered=False)
-        server.expect_error(rf"cannot join through the introducer at 127\.0\.0\.1:{port}: .*refused; trying again")
+        server.expect_error(rf"cannot join through the introducer at 127\.0\.0\.1:{port}: \".*refused\"; trying again")
         alice, bob = self.client("alice", server_port), self.client("bob", server_port)
         alice.type("/tell bob without an introducer")
         bob.expect(r"\[DM from alice · .*\] without an introducer")
@@ -99,7 +100,7 @@ class StartingTest(NetworkTest):
 
     def test_wildcard_without_advertise(self) -> None:
         """A server that listens everywhere must say where others reach it."""
-        for host in ("0.0.0.0", "::", "0"):
+        for host in (EVERYWHERE, "::", "0"):
             with self.subTest(host=host):
                 server = self.bare_server("--port", 0, "--host", host, "--introducer-pub", self.pin())
                 self.refused(server, "--advertise host:port")
@@ -170,8 +171,18 @@ class StartingTest(NetworkTest):
         stranger, _ = self.server("server3", port, registered=False)
         stranger.expect_error("NOT_ALLOWED: .* is not on this introducer's list of admitted servers")
 
+    def test_lists_of_users(self) -> None:
+        """A list of users that cannot be read, or has a line that is no id, is named before a server starts."""
+        users = self.directory / "users"
+        users.write_text(f"{key('alice').id}\nalice\n", "utf-8")
+        pinned = ("--port", 0, "--introducer-pub", self.pin())
+        self.refused(self.bare_server(*pinned, "--users", users), r"users, line 2: 'alice' is not a user id")
+        self.refused(
+            self.bare_server(*pinned, "--deny", self.directory / "no"), "cannot read the list of users .*no: No"
+        )
+
     def test_arguments(self) -> None:
-        """Arguments that make no sense are refused by code 2 and a usage line."""
+        """Arguments that make no sense are refused by code 2, and a usage line or an error that says what is wrong."""
         for arguments in (
             ["server"],
             ["server", "--port", "65536"],
@@ -183,7 +194,7 @@ class StartingTest(NetworkTest):
             with self.subTest(arguments=arguments):
                 program = self.start(arguments[0], *arguments)
                 self.assertEqual(program.wait(), 2)
-                self.assertTrue(program.errors[0].startswith("usage: "))
+                self.assertTrue(program.errors[0].startswith(("usage: ", "socp: error: ")))
 
 
 class ClientTest(NetworkTest):
@@ -211,14 +222,14 @@ class ClientTest(NetworkTest):
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         client = self.attempt(port)
-        self.assertEqual(client.wait(), 1)
-        self.assertIn(f"[Client] cannot reach a server at 127.0.0.1:{port}: Connection refused", client.errors)
+        self.assertEqual(client.wait(), 3)
+        self.assertIn(f"socp: error: cannot reach a server at 127.0.0.1:{port}: Connection refused", client.errors)
 
     def test_introducer_is_no_server(self) -> None:
         """A client that is sent to an introducer is told."""
         _, port = self.introducer()
         client = self.attempt(port)
-        self.assertEqual(client.wait(), 1)
+        self.assertEqual(client.wait(), 3)
         client.expect_error("NOT_ALLOWED: this is an introducer")
 
     def test_another_server(self) -> None:
@@ -232,10 +243,11 @@ class ClientTest(NetworkTest):
         second, _ = self.lone_server("server2", port)
         found = key("server2").id
         client = self.attempt(port)
-        self.assertEqual(client.wait(), 1)
-        client.expect_error(f"was {key('server').id} before, and is {found} now.*--trust-server {found}")
+        self.assertEqual(client.wait(), 5)
+        client.expect_error(f"was {key('server').id} before, and is {found} now")
+        client.expect_error(f"socp: hint: .*--trust-server {found}")
         wrong = self.attempt(port, "--trust-server", key("server3").id)
-        self.assertEqual(wrong.wait(), 1)
+        self.assertEqual(wrong.wait(), 5)
         told = self.attempt(port, "--trust-server", found)
         told.expect(rf"is {found}; pinned")
         told.end_input()
@@ -249,7 +261,7 @@ class ClientTest(NetworkTest):
         for minutes in (6, -6):
             with self.subTest(minutes=minutes):
                 client = self.attempt(port, environment={"TEST_CLOCK_OFF": str(minutes * 60_000)})
-                self.assertEqual(client.wait(), 1)
+                self.assertEqual(client.wait(), 3)
                 client.expect_error(r"BAD_TIMESTAMP: your time is \d+, the time here is \d+")
         self.attempt(port, environment={"TEST_CLOCK_OFF": str(4 * 60_000)}).expect(r"\[Me\]")
 
@@ -261,7 +273,7 @@ class ClientTest(NetworkTest):
         ahead.end_input()
         self.assertEqual(ahead.wait(), 0)
         behind = self.attempt(port, environment={"TEST_CLOCK_OFF": str(-2 * 60_000)})
-        self.assertEqual(behind.wait(), 1)
+        self.assertEqual(behind.wait(), 3)
         behind.expect_error("one of the two clocks is off")
         self.assertIsNone(server.process.poll())
 
@@ -273,12 +285,13 @@ class ClientTest(NetworkTest):
         with open(descriptor, "wb") as stream:
             stream.write(key("alice").to_pem("right"))
         client = self.attempt(1, environment={"CHAT_KEY_PASSWORD": "wrong"})
-        self.assertEqual(client.wait(), 1)
-        client.expect_error(r"\[Client\] .*key\.pem: wrong key password .*CHAT_KEY_PASSWORD")
+        self.assertEqual(client.wait(), 5)
+        client.expect_error(r"socp: error: .*key\.pem: wrong key password")
+        client.expect_error(r"socp: hint: .*\$CHAT_KEY_PASSWORD")
         for password, error in (("\udcff", "not text in UTF-8"), ("x" * 1024, "at most 1,023 bytes")):
             client = self.attempt(1, environment={"CHAT_KEY_PASSWORD": password})
-            self.assertEqual(client.wait(), 1)
-            client.expect_error(rf"\[Client\] .*{error}")
+            self.assertEqual(client.wait(), 5)
+            client.expect_error(f"socp: error: .*{error}")
 
     def test_profile_in_use(self) -> None:
         """A profile that was named and is in use is refused."""
@@ -297,7 +310,7 @@ class ClientTest(NetworkTest):
                 if text:
                     client.type(text.strip())
                 client.end_input()
-                self.assertEqual(client.wait(), 1)
+                self.assertEqual(client.wait(), 2)
                 client.expect_error(error)
 
 
@@ -347,7 +360,8 @@ class CommandTest(NetworkTest):
         self.errs("/all " + "é" * 8_193, r"16,386 bytes are too long")
         self.errs("/tell bob", "usage: /tell <user> <message>")
         self.errs("/all", "usage: /all <message>")
-        self.errs("hello", "hello is no command")
+        self.errs("hello", "nothing was sent: it is not said to whom")
+        self.errs("/al hello", "/al is no command; did you mean /all")
         self.alice.type("/tell bob " + "y" * 28_544)
         self.bob.expect(r"\[DM from alice · .*\] y{28544}$")
 
@@ -359,6 +373,7 @@ class CommandTest(NetworkTest):
         self.errs(f"/file bob {self.directory}/fifo", "it is not a regular file")
         self.errs("/file bob", "usage: /file <user> <path>")
         self.errs("/file bob ~nosuchuser/x", "cannot read ~nosuchuser/x: there is no such user")
+        self.errs("/file bob ~\0x", r"cannot read ~\\x00x: there is no such user")
         if os.geteuid() != 0:
             (self.directory / "secret").touch(mode=0)
             self.errs(f"/file bob {self.directory}/secret", "cannot read .*/secret: Permission denied")
@@ -366,7 +381,7 @@ class CommandTest(NetworkTest):
     def test_sender_leaves_in_mid_file(self) -> None:
         """A sender that leaves in the middle of a file fails the transfer, and nothing of it stays."""
         path = self.directory / "large"
-        path.write_bytes(os.urandom(8 * 1024 * 1024))
+        path.write_bytes(bytes(64 * 1024 * 1024))
         self.alice.type(f"/file bob {path}")
         self.bob.expect("receiving large")
         self.alice.type("/quit")

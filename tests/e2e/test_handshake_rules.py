@@ -29,7 +29,7 @@ from socp import (
 from tests.e2e.harness import FAST, NetworkTest
 from tests.e2e.rules import RulesTest
 from tests.peer import NOWHERE, Peer, membership
-from tests.sockets import NothingCameError
+from tests.sockets import EVERYWHERE, NothingCameError
 from tests.vectors import cases, key
 
 MINUTE = 60 * 1000
@@ -50,6 +50,7 @@ class StrangerTest(RulesTest):
                 peer = self.connect("dave")
                 peer.send_bytes(data)
                 self.assertEqual(peer.expect_refusal(BAD_FRAME).to, socp.EVERYONE)
+                peer.close()  # else it would hold its place for as long as the server lingers
 
     def test_peer_gone(self) -> None:
         """Whoever closes in the middle of a frame, or says nothing at all, gets no reply."""
@@ -416,7 +417,7 @@ class IntroducerTest(NetworkTest):
         link = self.connect("server")
         link.hello(SERVER_HELLO_LINK, memberships=[membership("server")])
         link.expect_refusal(NOT_ALLOWED)
-        for host in ("0.0.0.0", "::", "", "a b"):
+        for host in (EVERYWHERE, "::", "", "a b"):
             peer = self.connect("server")
             peer.hello(SERVER_HELLO_JOIN, host=host)
             peer.expect_refusal(BAD_ENVELOPE)

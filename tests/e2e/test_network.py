@@ -8,15 +8,16 @@ import itertools
 import json
 import os
 import re
+import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 from tests.e2e.harness import FAST, ROOT, NetworkTest, Program, put_key
 from tests.e2e.proxy import Proxy
+from tests.secrets import private_forms, seen
 from tests.vectors import key
 
 
@@ -46,24 +47,6 @@ class ThreeServersTest(NetworkTest):
             name, self.intro_port, "--advertise", advertised, port=port, registered=registered
         )
         self.proxies[name].target = self.ports[name]
-
-    def chat(self, sender: Program, recipient: Program, text: str) -> None:
-        """Have one user send a message to another, and see it arrive and be confirmed."""
-        mark = sender.mark()
-        sender.type(f"/tell {recipient.name} {text}")
-        recipient.expect(rf"\[DM from {sender.name} · {key(sender.name).id[:8]}\] {re.escape(text)}$")
-        sender.expect(rf"\[DM to {recipient.name} · .*\] delivered", after=mark)
-
-    def send_file(self, sender: Program, recipient: Program, content: bytes) -> None:
-        """Have one user send a file to another, and compare what arrives."""
-        path = self.directory / f"from {sender.name} to {recipient.name}.bin"
-        path.write_bytes(content)
-        sender.type(f"/file {recipient.name} {path}")
-        saved = recipient.expect(
-            rf"\[File from {sender.name} · .*\] saved (.*/{path.name}) \({len(content):,} bytes\)$"
-        )
-        sender.expect(rf"\[File to {recipient.name} · .*\] {path.name} delivered")
-        self.assertEqual(Path(saved[1]).read_bytes(), content)
 
     def test_every_pair_without_an_introducer(self) -> None:
         """Every pair exchanges messages and a file, with the introducer gone, and after a link was cut."""
@@ -131,7 +114,8 @@ class ThreeServersTest(NetworkTest):
         alice = self.client("alice", self.ports["server"])
         bob = self.client("bob", self.ports["server2"])
         self.wait_listed(bob, {"alice", "bob"})
-        shutil.copytree(self.directory / "profiles" / "alice", self.directory / "other" / "alice")
+        but = shutil.ignore_patterns("control")  # a socket
+        shutil.copytree(self.directory / "profiles" / "alice", self.directory / "other" / "alice", ignore=but)
         moved = self.start(
             "alice", "client", "--server", f"127.0.0.1:{self.ports['server3']}",
             "--profile", "alice", "--data-dir", self.directory / "other",
@@ -158,7 +142,7 @@ class ThreeServersTest(NetworkTest):
         self.assertEqual(alice.wait(), 3)
         # Well before the time after which a lost server's users are gone.
         self.wait_listed(bob, {"bob"}, seconds=45 * FAST - 1)
-        self.servers["server2"].expect_error(f"{key('server').id} closes: shutting down")
+        self.servers["server2"].expect_error(f'{key("server").id} closes: "shutting down"')
         for program in (self.servers["server2"], self.servers["server3"], self.intro):
             program.signal(signal.SIGTERM)
             self.assertEqual(program.wait(10), 0)
@@ -167,49 +151,65 @@ class ThreeServersTest(NetworkTest):
 class PlaintextTest(NetworkTest):
     """What a server gets to see."""
 
-    def forms(self, secret: bytes) -> Iterator[bytes]:
-        """Return all forms in which something could be written down."""
-        yield secret
-        yield secret.hex().encode()
-        yield secret.hex().upper().encode()
-        try:
-            text = secret.decode("utf-8")
-            yield json.dumps(text)[1:-1].encode()
-            yield json.dumps(text, ensure_ascii=False)[1:-1].encode()
-        except UnicodeDecodeError:
-            pass
-        for offset in range(3):
-            encoded = base64.b64encode(b"\0" * offset + secret).rstrip(b"=")
-            # Its first and last characters hold bits of what stands beside it.
-            inner = encoded[4 if offset else 0 : len(encoded) // 4 * 4 - 4]
-            yield inner
-            yield inner.translate(bytes.maketrans(b"+/", b"-_"))
-
-    def seen(self, secret: bytes, haystacks: list[bytes]) -> bool:
-        """Tell whether something is written anywhere, in any form."""
-        return any(form in haystack for form in self.forms(secret) for haystack in haystacks)
-
     def test_scanner(self) -> None:
-        """The scanner finds what it looks for, however it is written."""
+        """The scanner (tests.secrets) finds what it looks for, however it is written."""
         secret = 'Größe "42" \U0001f600 of the secret'.encode()
         written = [secret, secret.hex().encode(), json.dumps(secret.decode()).encode()]
         written += [base64.b64encode(b"x" * count + secret + b"yz") for count in range(3)]
         written += [base64.urlsafe_b64encode(b"x" * count + secret + b"yz") for count in range(3)]
         for haystack in written:
-            self.assertTrue(self.seen(secret, [b"..." + haystack + b"..."]), haystack)
-        self.assertFalse(self.seen(secret, [os.urandom(100_000)]))
+            self.assertTrue(seen(secret, [b"..." + haystack + b"..."]), haystack)
+        self.assertFalse(seen(secret, [os.urandom(100_000)]))
+
+    def lock_keys(self) -> dict[str, str]:
+        """Put keys in place that are protected by passwords, and return these by the keys' names."""
+        words = {name: f"Paßwort-of-{name}-{os.urandom(8).hex()}" for name in ("server", "server2", "alice", "bob")}
+        for name, password in words.items():
+            directory = self.directory if name.startswith("server") else self.directory / "profiles"
+            file = "server_key.pem" if name.startswith("server") else "key.pem"
+            put_key(directory / name / file, name, password=password)
+        return words
+
+    def assert_written_nowhere(self, words: dict[str, str], haystacks: list[bytes]) -> None:
+        """Check that no program has written a password, or a piece of a private key, or could leave a core file."""
+        names = {"introducer", *words}
+        written = ["\n".join(program.lines + program.errors).encode() for program in self.network.programs]
+        keys = [file for file in self.directory.rglob("*key.pem") if file.is_file()]
+        self.assertEqual(len(keys), len(names))
+        for program in self.network.programs:
+            if sys.platform == "linux":
+                self.assertEqual(resource.prlimit(program.process.pid, resource.RLIMIT_CORE), (1, 1))
+        for file in self.directory.rglob("*"):
+            if file.is_file() and file not in keys:
+                written.append(file.read_bytes())
+        everything = b"\n".join([*written, *haystacks])
+        self.assertIn(key("alice").id.encode(), everything)
+        for name in names:
+            self.assertFalse([piece for piece in private_forms(key(name)) if piece in everything], name)
+        for password in words.values():
+            self.assertFalse(seen(password.encode(), [everything]), password)
 
     def test_servers_see_no_plaintext(self) -> None:
-        """Neither what passes through the servers nor what they keep holds a message's text or a file's content."""
+        """What passes through the servers, and what they keep or log, holds nothing that is nobody else's.
+
+        That is a message's text, a file's content, a password, and any piece of a private key.
+        """
+        words = self.lock_keys()
         _, intro_port = self.introducer()
         proxies, ports = [], []
         for name in ("server", "server2"):
             proxy = Proxy()
             self.addCleanup(proxy.close)
-            _, proxy.target = self.server(name, intro_port, "--advertise", f"127.0.0.1:{proxy.port}")
+            _, proxy.target = self.server(
+                name, intro_port, "--advertise", f"127.0.0.1:{proxy.port}", "--log-level", "DEBUG",
+                environment={"SERVER_KEY_PASS": words[name]},
+            )  # fmt: skip
             proxies.append(proxy)
             ports.append(proxy.port)
-        alice, bob = self.client("alice", ports[0]), self.client("bob", ports[1])
+        alice, bob = (
+            self.client(name, port, environment={"CHAT_KEY_PASSWORD": words[name]})
+            for name, port in zip(("alice", "bob"), ports, strict=True)
+        )
         self.wait_listed(alice, {"alice", "bob"})
         message = 'meet me at the Café "42" \U0001f600 at noon, and tell nobody'
         alice.type(f"/tell bob {message}")
@@ -223,17 +223,28 @@ class PlaintextTest(NetworkTest):
         public = "this is for everyone, servers included"
         alice.type(f"/all {public}")
         bob.expect(f"{public}$")
+        with socket.create_connection(("127.0.0.1", ports[0])) as junk:
+            junk.sendall(b"\0\0\0\5junk!")
+            junk.recv(1000)
+        alice.type(f"/tell {key('carol').id} {message}")
+        alice.expect("USER_NOT_FOUND")
         haystacks = [proxy.recorded for proxy in proxies]
         self.assertGreater(min(map(len, haystacks)), 20_000)
         for name in ("server", "server2"):
             files = [file.read_bytes() for file in (self.directory / name).rglob("*") if file.is_file()]
             self.assertGreaterEqual(len(files), 2)
             haystacks += files
-        self.assertTrue(self.seen(public.encode(), haystacks))
+        logs = [
+            program.errors + program.lines for program in self.network.programs if program.name.startswith("server")
+        ]
+        self.assertGreater(min(map(len, logs)), 5)
+        haystacks += ["\n".join(log).encode() for log in logs]
+        self.assertTrue(seen(public.encode(), haystacks))
         for secret in (message.encode(), message[:20].encode(), message[-20:].encode()):
-            self.assertFalse(self.seen(secret, haystacks), secret)
+            self.assertFalse(seen(secret, haystacks), secret)
         for line in lines:
-            self.assertFalse(self.seen(line.encode(), haystacks), line)
+            self.assertFalse(seen(line.encode(), haystacks), line)
+        self.assert_written_nowhere(words, haystacks)
 
 
 class ClientsTest(NetworkTest):
@@ -282,6 +293,32 @@ class ClientsTest(NetworkTest):
         self.assertEqual((self.directory / "bob-files" / path.name).read_bytes(), b"x" * 100_000)
         self.assertEqual(len([line for line in alice.lines if "delivered" in line]), 3)
 
+    def test_contacts(self) -> None:
+        """Both sides see the same number; a nickname stays, finds its owner, and is nobody else's who is called so."""
+        alice, bob = self.client("alice", self.port), self.client("bob", self.port)
+        numbers = []
+        for client, other in ((alice, "bob"), (bob, "alice")):
+            client.type(f"/verify {other}")
+            client.expect(r"\[Verify\] the number of you and ")
+            client.expect("/verified")
+            numbers.append([line for line in client.lines if re.fullmatch(r" +(\d{5} ?){4}", line)])
+        self.assertEqual(numbers[0], numbers[1])
+        self.assertEqual(len(numbers[0]), 3)
+        alice.type(f"/name bob {key('carol').id[:4]}")
+        alice.expect(r"\[Error\] .* could be the beginning of an id")
+        alice.type("/name bob Carol")
+        alice.expect(rf"\[Name\] Carol is {key('bob').id} from now on")
+        carol = self.client("carol", self.port)
+        carol.type("/all hello")
+        short = {name: key(name).id[:8] for name in ("bob", "carol")}
+        alice.expect(rf"\[All\] {short['carol']} · calls itself carol, but is not {short['bob']}: hello$")
+        alice.end_input()
+        alice.wait()
+        alice = self.client("alice", self.port)
+        alice.type("/tell carol hi")
+        alice.expect(rf"\[DM to Carol · {short['bob']}\] sent")
+        bob.expect(r"\[DM from .*\] hi$")
+
     def test_files(self) -> None:
         """Empty files, names that are taken and names that could do harm arrive as files of new names."""
         alice, bob = self.client("alice", self.port), self.client("bob", self.port)
@@ -294,7 +331,7 @@ class ClientsTest(NetworkTest):
             alice.type(f"/file bob {folder / name}")
             bob.expect("saved ", after=mark)
         contents = {file.name: file.read_bytes() for file in files.iterdir()}
-        self.assertEqual(contents, {"_profile": b"", "_profile (2)": b"again", "_rf _gpj": b"1"})
+        self.assertEqual(contents, {"_profile": b"", "_profile (1)": b"again", "_rf _gpj": b"1"})
 
     def test_hostile_text(self) -> None:
         """Control characters and bidi overrides of others are shown, and never obeyed; names cannot forge lines."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 import socp
 from crypto.encoding import digest, encode_base64url
 from crypto.signing import ATTACHMENT, KeySigner, message_reference, sign_content
-from framing import BODY_MOST, SEPARATORS_MOST, count_separators, encode_frame
+from framing import SEPARATORS_MOST, count_separators, encode_frame
 from handshake import new_nonce
 from origin import Origin, check_origin
 from socp import (
@@ -535,6 +535,12 @@ class DeliverTest(ServersTest):
         self.assertEqual((ack.payload["msg_ref"], ack.payload["status"]), ("m" * 43, "stored"))
         dave.expect_silence()
 
+    def test_errors_about_nothing(self) -> None:
+        """An ERROR about no message and no file of a user is passed over: it would pass for one of its own server."""
+        self.second.send_signed(ERROR, {"code": NOT_ALLOWED, "detail": "go away", "user_id": self.looker.id})
+        self.second.expect_silence()
+        self.looker.expect_silence()
+
     def test_errors_about_nobody(self) -> None:
         """An ERROR about a user who is not here, or about no user, is passed over."""
         self.second.send_signed(ERROR, {"code": "X", "user_id": str(uuid.uuid4())})
@@ -579,7 +585,7 @@ class RelayTest(ServersTest):
     def test_frames_in_a_servers_name(self) -> None:
         """A frame of a third server that is not gossip is dropped, and one for somebody else is NOT_ALLOWED."""
         third = Origin(KeySigner(key("server3")))
-        self.second.send_bytes(third.frame(USER_SYNC, self.server_id, self.empty_sync(self.third.id)))
+        self.second.send_bytes(encode_frame(third.signed(USER_SYNC, self.server_id, self.empty_sync(self.third.id))))
         self.second.expect_silence()
         self.assert_at("grace", "server3")
         self.second.send_signed(HEARTBEAT, {"probe": True}, to=self.third.id)
@@ -644,22 +650,35 @@ class RelayTest(ServersTest):
 
     def test_gossip_that_fills_a_frame(self) -> None:
         """Gossip that could not be carried on harms no link."""
+        envelope, payload = self.stuffed_broadcast()
+        payload["x"] = [0] * (SEPARATORS_MOST - count_separators(encode_frame(envelope)[4:]) + 1)
+        self.second.send_bytes(encode_frame(envelope))
+        self.second.expect_silence()
+        self.third.expect_silence()
+
+    def test_broadcast_that_fills_a_frame(self) -> None:
+        """A broadcast that another server has stuffed goes to nobody: it would be as much for each user here."""
+        for too_large in (False, True):
+            envelope, payload = self.stuffed_broadcast()
+            payload["x"] = "x" * (socp.BROADCAST_GOSSIP_MOST - len(encode_frame(envelope)) + 1 + too_large)
+            self.second.send_bytes(encode_frame(envelope))
+            if too_large:
+                self.second.expect_error(socp.TOO_LARGE)
+                self.dave.expect_silence()
+                self.third.expect_silence()
+            else:
+                for peer in (self.dave, self.third):
+                    self.assertEqual(peer.expect(MSG_PUBLIC_CHANNEL).payload, payload)
+
+    def stuffed_broadcast(self) -> tuple[Entry, Entry]:
+        """Return a broadcast of frank's that his server passes on, and its payload, with room in `x` for anything."""
         frank = Peer(self.port, "frank")
         frank.close()
-        for full in ("separators", "bytes"):
-            ts = socp.now_ms()
-            envelope = socp.make_envelope(MSG_PUBLIC_CHANNEL, frank.id, "public", ts, frank.broadcast("full", ts))
-            envelope["visited"] = [self.second.id]
-            payload = cast("Entry", envelope["payload"])
-            payload["x"] = [0]
-            body = encode_frame(envelope)[4:]
-            if full == "separators":
-                payload["x"] = [0] * (SEPARATORS_MOST - count_separators(body) + 1)
-            else:
-                payload["x"] = "x" * (BODY_MOST - len(body))
-            self.second.send_bytes(encode_frame(envelope))
-            self.second.expect_silence()
-            self.third.expect_silence()
+        ts = socp.now_ms()
+        payload: Entry = {**frank.broadcast("full", ts), "x": [0]}
+        envelope = socp.make_envelope(MSG_PUBLIC_CHANNEL, frank.id, "public", ts, payload)
+        envelope |= {"visited": [self.second.id], "payload": payload}
+        return envelope, payload
 
     def test_manifest(self) -> None:
         """The offer of a file in the name of a local user, by another server, is dropped."""

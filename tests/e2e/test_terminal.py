@@ -2,83 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pty
-import re
-import select
-import subprocess
-import sys
-import time
 
 from addresses import Address
+from moments import day_and_time
 from profiles import open_profile
-from tests.e2e.harness import PATIENCE, ROOT, NetworkTest, put_key
+from tests.e2e.harness import NetworkTest, put_key
+from tests.e2e.terminal import Terminal
 from tests.vectors import key
 
-# A terminal becomes a process's own, with Ctrl-C and all, when the leader of a session asks for it.
-_TAKE_TERMINAL = """
-import fcntl, os, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
 CTRL_C, CTRL_D = "\x03", "\x04"
-
-
-class Terminal:
-    """A terminal with a client in it."""
-
-    def __init__(self, test: NetworkTest, *arguments: str) -> None:
-        self._ours, theirs = pty.openpty()
-        command = [sys.executable, "-m", "tests.e2e.launch", "1", "client", *arguments]
-        environment = {name: value for name, value in os.environ.items() if name != "CHAT_KEY_PASSWORD"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _TAKE_TERMINAL, *command],
-            cwd=test.directory,
-            env={**environment, "PYTHONPATH": str(ROOT), "HOME": str(test.directory), "TERM": "dumb"},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
-        os.close(theirs)
-        test.addCleanup(self._clean_up)
-        self.shown = ""
-        self._from = 0
-
-    def _clean_up(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._ours)
-
-    def _read(self, seconds: float) -> bool:
-        """Read what is shown; False when nothing more will be, or came in time."""
-        if not select.select([self._ours], [], [], seconds)[0]:
-            return False
-        with contextlib.suppress(OSError):  # the end of a terminal is an error on Linux
-            data = os.read(self._ours, 65_536)
-            self.shown += data.decode("utf-8")
-            return bool(data)
-        return False
-
-    def expect(self, pattern: str) -> None:
-        """Wait until something is shown, behind what was waited for before."""
-        end = time.monotonic() + PATIENCE
-        while (match := re.compile(pattern).search(self.shown, self._from)) is None:
-            left = end - time.monotonic()
-            if left <= 0 or not self._read(left):
-                raise AssertionError(f"{pattern!r} was not shown:\n{self.shown}")
-        self._from = match.end()
-
-    def type(self, text: str) -> None:
-        """Press keys."""
-        os.write(self._ours, text.encode())
-
-    def code(self) -> int:
-        """Wait for the end, and return the exit code."""
-        while self._read(PATIENCE):
-            continue
-        return self.process.wait(PATIENCE)
 
 
 class TerminalTest(NetworkTest):
@@ -93,7 +26,7 @@ class TerminalTest(NetworkTest):
 
     def terminal(self) -> Terminal:
         """Start a client that is asked for everything but its profile."""
-        return Terminal(self, "--profile", "a", "--data-dir", str(self.directory / "profiles"))
+        return Terminal(self, self.directory, "--profile", "a", "--data-dir", str(self.directory / "profiles"))
 
     def test_first_time(self) -> None:
         """The port is asked for until it is one, a new password twice and unseen; Ctrl-D leaves."""
@@ -126,7 +59,7 @@ class TerminalTest(NetworkTest):
         for question, answer in (("Key password", "one\n"), ("The same again", "two\n")):
             client.expect(question)
             client.type(answer)
-        client.expect("the two passwords differ; no key was made")
+        client.expect("the two passwords differ; nothing was changed")
         self.assertEqual(client.code(), 1)
         self.assertFalse(self.key_file.exists())
         descriptor = os.open(self.key_file, os.O_WRONLY | os.O_CREAT, 0o600)
@@ -138,42 +71,55 @@ class TerminalTest(NetworkTest):
         client.expect("Key password")
         client.type("wrong\n")
         client.expect("wrong key password")
-        self.assertEqual(client.code(), 1)
+        self.assertEqual(client.code(), 5)
 
     def test_ctrl_c(self) -> None:
-        """Ctrl-C ends each of the questions, and the chat."""
+        """Ctrl-C ends each of the questions; in the chat, where it clears the line, it leaves when pressed twice."""
         put_key(self.key_file, "alice")
-        steps = (("Server port: ", f"{self.port}\n"), ("Key password", "\n"), (r"\[Me\] user_id", ""))
-        for count in range(1, len(steps) + 1):
-            with self.subTest(steps=count):
+        steps = (("Server port: ", f"{self.port}\n"), ("Key password", "\n"), (r"\n> ", ""))
+        for count, (last, answer_to_it) in enumerate(steps):
+            with self.subTest(steps=count + 1):
                 client = self.terminal()
-                for number, (question, answer) in enumerate(steps[:count], start=1):
+                for question, answer in steps[:count]:
                     client.expect(question)
-                    client.type(answer if number < count else CTRL_C)
-                self.assertEqual(client.code(), 130)
+                    client.type(answer)
+                client.expect(last)
+                if answer_to_it:
+                    self.assertEqual(client.interrupt(), 130)
+                else:
+                    client.type(2 * CTRL_C)  # which are keys there, and no signals
+                    self.assertEqual(client.code(), 130)
                 self.assertNotIn("Traceback", client.shown)
 
     def test_another_server(self) -> None:
-        """Another server than before is shown with both ids, and trusted by a whole "yes" alone."""
+        """Another server than before is shown with both ids, and trusted when its whole id is typed alone."""
         put_key(self.key_file, "alice")
         address = Address("127.0.0.1", self.port)
         with open_profile("a", self.directory / "profiles") as profile:
             profile.set_pin(address, key("server2").id)
-        for answer, code in (("y\n", 1), ("\n", 1), (CTRL_C, 130), ("yes\n", 0)):
-            with self.subTest(answer=answer):
+            seen = day_and_time(profile.pinned_at(address))
+        question = "Type the new id in full to trust it from now on, or nothing to leave: "
+        found = key("server").id
+        for answers, code in ((("y", "yes", found[:8]), 5), (("",), 5), ((CTRL_C,), 130), (("yes", found), 0)):
+            with self.subTest(answers=answers):
                 client = self.terminal()
                 client.expect("Server port: ")
                 client.type(f"{self.port}\n")
                 client.expect("Key password")
                 client.type("\n")
-                client.expect("This is not the server that was here before!")
+                client.expect("This is not the server that was here before")
                 client.expect(f"before: {key('server2').id}")
-                client.expect(f"now: +{key('server').id}")
-                client.expect('Type "yes" to trust the new one from now on: ')
-                client.type(answer)
-                if not code:
+                client.expect(f"first seen {seen}")
+                client.expect(f"now: +{found}")
+                for answer in answers:
+                    client.expect(question)
+                    if answer != CTRL_C:
+                        client.type(f"{answer}\n")
+                if code == 0:
                     client.expect(r"\[Me\] user_id = ")
                     client.type("/quit\n")
-                self.assertEqual(client.code(), code)
+                elif code == 5:
+                    client.expect(f"socp: hint: .*--trust-server {found}")
+                self.assertEqual(client.interrupt() if code == 130 else client.code(), code)
         with open_profile("a", self.directory / "profiles") as profile:
-            self.assertEqual(profile.pin(address), key("server").id)
+            self.assertEqual(profile.pin(address), found)

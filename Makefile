@@ -7,11 +7,11 @@ ARGS ?=
 TESTS = -m unittest discover -s tests -t .
 
 .DEFAULT_GOAL := help
-.PHONY: help demo chat client test chaos kills lint coverage bench clean stale
+.PHONY: help demo chat client test chaos kills fuzz lint coverage bench transcript clean stale
 
 help: ## list these targets
 	@echo "make TARGET [ARGS='...'] [PYTHON=python3.12]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/ready ## run a whole network on this machine and watch it carry messages and a file
 	@.venv/bin/python network.py demo $(ARGS)
@@ -31,10 +31,14 @@ chaos: .venv/ready ## break a network at random, and account for every message [
 kills: .venv/ready ## kill a server under load, and see everything right again [SEED=...]
 	.venv/bin/python -m tests.chaos.kills $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-lint: .venv-dev/ready ## check style and types
+fuzz: .venv/ready ## give every handler and running programs what is wrong in some way [SEED=...] [SECONDS=60]
+	.venv/bin/python -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+
+lint: .venv-dev/ready ## check style and types, and look for what is known to be unsafe
 	.venv-dev/bin/python -m ruff check .
 	.venv-dev/bin/python -m ruff format --check .
 	.venv-dev/bin/python -m mypy .
+	.venv-dev/bin/python -m bandit -q -ll -r . -x ./.venv,./.venv-dev,./.venv-ci
 
 # -p and combine: the processes that the tests start may be measured too, each into a file of its own.
 coverage: .venv-dev/ready ## run the tests and report which lines they reach
@@ -43,8 +47,11 @@ coverage: .venv-dev/ready ## run the tests and report which lines they reach
 	.venv-dev/bin/python -m coverage combine -q
 	.venv-dev/bin/python -m coverage report --show-missing --skip-covered
 
-bench: .venv/ready ## measure what benchmarks/ measures
-	.venv/bin/python -m benchmarks $(ARGS)
+bench: .venv/ready ## measure what benchmarks/ measures [ONLY="direct tls"]
+	.venv/bin/python -m benchmarks $(ONLY) $(ARGS)
+
+transcript: .venv/ready ## have a chat at two terminals, and put what they show into README.md
+	.venv/bin/python -m tests.e2e.transcript $(ARGS)
 
 clean: ## remove what make set up; keys, mail and received files stay
 	rm -rf .venv .venv-dev .venv-ci .venv.lock .venv-dev.lock .mypy_cache .ruff_cache .coverage .coverage.* htmlcov

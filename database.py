@@ -143,9 +143,21 @@ class Database:
         if not room:
             done(DatabaseError(f"cannot write to {self.path}: it is closed, or too much waits to be written"))
 
-    def write_soon(self, statement: str, *values: object) -> None:
-        """Have one statement executed; that it could not be is logged, for what harms nobody if it is lost."""
-        self.write(lambda connection: connection.execute(statement, values), _log_failure)
+    def write_soon(self, statement: str, *values: object) -> threading.Event:
+        """Have one statement executed; that it could not be is logged, for what harms nobody if it is lost.
+
+        Returns:
+            what is set once it is committed, or could not be.
+        """
+        ended = threading.Event()
+
+        def done(error: DatabaseError | None) -> None:
+            if error is not None:
+                log.warning("%s", error)
+            ended.set()
+
+        self.write(lambda connection: connection.execute(statement, values), done)
+        return ended
 
     def commit(self, write: Write) -> None:
         """Write something, and wait until it is committed.
@@ -246,11 +258,6 @@ class Database:
         if connection is not None:
             connection.close()
         return new
-
-
-def _log_failure(error: DatabaseError | None) -> None:
-    if error is not None:
-        log.warning("%s", error)
 
 
 def _transact(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -100,8 +101,8 @@ class Inbox:
             if self._blocked(sender):  # while the server was asked
                 self._confirm(sender, msg_ref, "failed")
             elif self._begin(msg_ref, envelope):
-                self._show_message(Message(sender, name, text, envelope.ts), msg_ref)
-                self._confirm(sender, msg_ref, "delivered")
+                written = self._show_message(Message(sender, name, text, envelope.ts), msg_ref)
+                self._confirm(sender, msg_ref, "delivered", after=written)
 
     def _begin(self, msg_ref: str, envelope: Envelope) -> bool:
         """Write down that a message is about to be shown; without that it is not, and waits."""
@@ -128,7 +129,7 @@ class Inbox:
             self.take_message(envelope)
         self._unwritten.update(waiting)
 
-    def _show_message(self, message: Message, msg_ref: str) -> None:
+    def _show_message(self, message: Message, msg_ref: str) -> threading.Event:
         try:
             self._show(message)
         except NotShown:
@@ -137,7 +138,7 @@ class Inbox:
         except ChatError as error:
             # It was shown: what its reader could not do about it does not make that untrue.
             log.warning("after a message from %s: %s", message.sender, error)
-        self._shown.done(msg_ref)
+        return self._shown.done(msg_ref)
 
     def _open(self, envelope: Envelope, key: PublicKey) -> str | None:
         payload, sender = envelope.payload, envelope.payload["sender"]
@@ -152,10 +153,14 @@ class Inbox:
         except (EncodingError, OpenError, UnicodeDecodeError):
             return None
 
-    def _confirm(self, to: str, msg_ref: str, status: str) -> None:
+    def _confirm(self, to: str, msg_ref: str, status: str, *, after: threading.Event | None = None) -> None:
         ts = socp.now_ms()
         values = {"msg_ref": msg_ref, "status": status, "from": self._pair.id, "to": to, "ts": ts}
         content_sig = sign_content(self._signer, RECEIPT, values)
+        if after is not None:
+            # Else a client that is killed now would say "failed" of a message that it has said to be delivered. The
+            # disk had the time of the signature.
+            after.wait()
         self._send(socp.ACK, to, {"msg_ref": msg_ref, "status": status, "content_sig": content_sig}, ts)
 
     def take_broadcast(self, envelope: Envelope) -> None:

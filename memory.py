@@ -92,11 +92,11 @@ class Shown:
         self._database.commit(lambda connection: connection.execute(statement, (msg_ref, now)))
         self._note(msg_ref, Showing.BEGUN)
 
-    def done(self, msg_ref: str) -> None:
-        """Write down that a message was shown, soon."""
+    def done(self, msg_ref: str) -> threading.Event:
+        """Write down that a message was shown; what is returned is set once that is on the disk, or cannot be."""
         self._note(msg_ref, Showing.DONE)
         statement = "INSERT INTO {table} VALUES (?, ?, 1) ON CONFLICT (msg_ref) DO UPDATE SET done = 1"
-        self._write(statement, msg_ref, socp.now_ms())
+        return self._write(statement, msg_ref, socp.now_ms())
 
     def undo(self, msg_ref: str) -> None:
         """Write down that a message could not be shown, so that it is when it comes again."""
@@ -104,8 +104,8 @@ class Shown:
             self._known.pop(msg_ref, None)
         self._write("DELETE FROM {table} WHERE msg_ref = ?", msg_ref)
 
-    def _write(self, statement: str, *values: object) -> None:
-        self._database.write_soon(self._about(statement), *values)
+    def _write(self, statement: str, *values: object) -> threading.Event:
+        return self._database.write_soon(self._about(statement), *values)
 
     def _about(self, statement: str) -> str:
         """Return a statement about our table, whose name is the program's own."""

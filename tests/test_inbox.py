@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 import unittest
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,20 @@ class InboxTest(unittest.TestCase):
         self.assertEqual(self.statuses(), ["delivered"] * 3)
         self.assertEqual(self.sent[0][1], ALICE)
         self.assertEqual(self.sent[0][2]["msg_ref"], message_reference(envelope.payload["content_sig"]))
+
+    def test_confirmed_when_it_is_on_the_disk(self) -> None:
+        """That a message is delivered is said when the next process will know that it was shown, and not before."""
+        waits: list[bool] = []
+
+        class Written(threading.Event):
+            def wait(self, timeout: float | None = None) -> bool:
+                waits.append(not sent)
+                return True
+
+        sent = self.sent
+        with mock.patch.object(self.inbox._shown, "done", return_value=Written()):
+            self.inbox.take_message(self.message())
+        self.assertEqual((waits, self.statuses()), ([True], ["delivered"]))
 
     def test_blocked(self) -> None:
         """What comes from a blocked user is answered as failed, every time, and neither shown nor remembered."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 import unittest
+from contextlib import closing
 from pathlib import Path
 from unittest import mock
 
@@ -15,6 +17,7 @@ from memory import Concluded, Showing, Shown
 from settings import Limits
 from threads import Deadline
 
+PATIENCE = 30.0  # seconds
 HOUR = 60 * 60 * 1000
 FILE_ID = "3f0c1b9e-8a44-4d0e-9a5e-6f6f2f9f1c11"
 
@@ -63,6 +66,16 @@ class ShownTest(MemoryTest):
         for _ in range(2):
             self.assertEqual({msg_ref: self.shown.of(msg_ref) for msg_ref in expected}, expected)
             self.restart()
+
+    def test_on_the_disk(self) -> None:
+        """What says that it was written that a message was shown says so when another process finds it there."""
+        self.shown.begin("a")
+        self.assertTrue(self.shown.done("a").wait(PATIENCE))
+        with closing(sqlite3.connect(self.path)) as connection:
+            self.assertEqual(connection.execute("SELECT msg_ref, done FROM shown").fetchall(), [("a", 1)])
+        self.database.close(Deadline(5.0))
+        with self.assertLogs("socp.database", "WARNING"):
+            self.assertTrue(self.shown.done("b").wait(PATIENCE))  # which it never will be
 
     def test_not_written(self) -> None:
         """What cannot be written down has not begun; it can be when the disk is well, whatever the disk has kept."""

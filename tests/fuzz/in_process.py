@@ -121,11 +121,10 @@ def run(
     tally = tally if tally is not None else Tally()
     end = time.monotonic() + seconds
     before = set(threading.enumerate())
-    with _alarmed():
-        for number in rounds if rounds is not None else range(1_000_000):
-            if time.monotonic() >= end:
-                break
-            run_round(seed, number, size, tally, scenes)
+    for number in rounds if rounds is not None else range(1_000_000):
+        if time.monotonic() >= end:
+            break
+        run_round(seed, number, size, tally, scenes)
     left = [thread.name for thread in threading.enumerate() if thread not in before and not thread.daemon]
     if left:
         raise Found(f"seed {seed}: threads were left behind: {', '.join(left)}")
@@ -154,7 +153,7 @@ def run_round(
     inputs = Inputs(seed * 1_000_003 + number, ROLES)
     rng = random.Random(f"{seed} {number}")
     settings = TIGHT if number % 2 else AMPLE
-    with tempfile.TemporaryDirectory(prefix="socp-test-") as directory, stage(), no_bugs():
+    with tempfile.TemporaryDirectory(prefix="socp-test-") as directory, stage(), no_bugs(), _alarmed():
         for world in _worlds(inputs, rng, Path(directory), settings):
             spoil(world)
             roles = world.roles()

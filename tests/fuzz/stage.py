@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -94,6 +95,21 @@ class Bells(Alarms):
         self._bells.clear()
 
 
+class _Written(threading.Event):
+    """A write that whoever waits for it has carried out."""
+
+    def __init__(self, turn: Callable[[], None]) -> None:
+        super().__init__()
+        self._turn = turn
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Write what waits."""
+        self._turn()
+        if not self.is_set():
+            raise Blocked("a write that was waited for has not ended")
+        return True
+
+
 class Disk(Database):
     """A database whose writes wait for their turn.
 
@@ -112,6 +128,12 @@ class Disk(Database):
     def write(self, write: Write, done: Done) -> None:
         """Note what is to be written."""
         self._turns.append((write, done))
+
+    def write_soon(self, statement: str, *values: object) -> threading.Event:
+        """Note what is to be written."""
+        written = _Written(self.turn)
+        self.write(lambda connection: connection.execute(statement, values), lambda _: written.set())
+        return written
 
     def commit(self, write: Write) -> None:
         """Write what waits, and this.

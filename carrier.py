@@ -14,9 +14,10 @@ from answers import Answer
 from boxes import Entry
 from database import DatabaseError
 from host import Host
-from link import Link, Sent
+from link import Link
 from mail import Mail
 from mailboxes import Mailboxes
+from outflow import Sent
 from socp import USER_DELIVER, Envelope
 
 log = logging.getLogger("socp.carrier")

@@ -23,7 +23,8 @@ from errors import AttachRefused, NotConnected, ServerChanged
 from framing import FROM_SERVER, encode_chunk, encode_frame
 from handshake import Connector, HandshakeRefused
 from host import shake_hands
-from link import Link, Sent
+from link import Link
+from outflow import Sent
 from profiles import Profile, ProfileError
 from settings import Settings
 from socp import ProtocolError

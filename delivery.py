@@ -18,11 +18,12 @@ from crypto.signing import MESSAGE, message_reference, verify_content
 from display import visible
 from forwarding import Forwarder
 from host import Host
-from link import Link, Sent
+from link import Link
 from mail import Mail, read_mail
 from mesh import Mesh, Peer
 from messages import check_broadcast
 from origin import key_of
+from outflow import Sent
 from routing import Route, RoutingTable, Where
 from socp import (
     BAD_TIMESTAMP,

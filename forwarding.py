@@ -16,9 +16,10 @@ from backoff import Backoff
 from boxes import Entry
 from database import DatabaseError
 from host import Host
-from link import Link, Sent
+from link import Link
 from mailboxes import Mailboxes
 from mesh import Peer
+from outflow import Sent
 from routing import RoutingTable
 from socp import SERVER_DELIVER, Envelope
 from threads import Deadline

@@ -14,9 +14,10 @@ from crypto.encoding import canonical
 from directory import Directory
 from framing import SEPARATORS_MOST, count_separators
 from host import Host
-from link import Link, Sent
+from link import Link
 from mesh import Mesh, Peer
 from origin import check_origin
+from outflow import Sent
 from routing import Change, RoutingTable
 from socp import (
     BAD_TIMESTAMP,

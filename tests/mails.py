@@ -17,11 +17,12 @@ from crypto.signing import KeySigner
 from database import Database
 from framing import decode_frame
 from host import Host
-from link import Link, Sent
+from link import Link
 from mail import Mail
 from mailboxes import Mailboxes
 from node import SCHEMAS
 from origin import Origin
+from outflow import Sent
 from settings import Limits, Settings, Timers
 from socp import Envelope, ProtocolError, read_envelope
 from tests.vectors import key

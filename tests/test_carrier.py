@@ -9,8 +9,9 @@ import socp
 from carrier import Carrier
 from crypto.signing import message_reference
 from database import DatabaseError
-from link import Link, Sent
+from link import Link
 from origin import check_origin
+from outflow import Sent
 from settings import Limits, Timers
 from tests.mails import ALICE, BOB, PATIENCE, FakeHost, Frames, MailTest, Told, make_mail
 from tests.vectors import key

@@ -14,9 +14,10 @@ from delivery import OVERFLOW, Delivery, Overflow, check_sender
 from forwarding import Forwarder
 from framing import decode_frame, encode_frame
 from host import Host
-from link import Link, Sent
+from link import Link
 from mesh import Mesh, Peer
 from origin import Origin, check_origin
+from outflow import Sent
 from routing import RoutingTable
 from settings import Settings
 from socp import BAD_KEY, INVALID_SIG, SERVER_BUSY, USER_NOT_FOUND, Envelope, ProtocolError

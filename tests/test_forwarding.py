@@ -11,9 +11,9 @@ import socp
 from crypto.signing import message_reference
 from database import DatabaseError
 from forwarding import Forwarder
-from link import Sent
 from mesh import Peer
 from origin import check_origin
+from outflow import Sent
 from routing import RoutingTable
 from settings import Limits, Timers
 from socp import ACK, ERROR, MAILBOX_FULL, SERVER_DELIVER

@@ -8,7 +8,7 @@ from unittest import mock
 
 from budget import Budget
 from gathering import Gathering, current, flush_own
-from link import Sent, State
+from outflow import Sent, State
 from settings import Limits
 from tests.test_link import LONG, PATIENCE, TIMERS, LinkCase, numbered
 

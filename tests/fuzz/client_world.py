@@ -16,7 +16,7 @@ from connection import Connection
 from crypto.signing import FILE_RESULT, RECEIPT
 from errors import AttachRefused, ChatError, NotShown
 from events import Event
-from link import Sent
+from outflow import Sent
 from profiles import Profile, ProfileError, open_profile
 from receiving import Verdict
 from settings import Settings

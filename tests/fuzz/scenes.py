@@ -17,7 +17,7 @@ from crypto.encoding import encode_base64url
 from crypto.sealing import chunk_label, message_label
 from crypto.signing import BROADCAST, FILE_RESULT, MANIFEST, MESSAGE, message_reference
 from errors import ChatError
-from link import Sent
+from outflow import Sent
 from tests.fuzz.grammar import NOW, SERVER, USER, Grammar, Wire, chunk_fixed, seal_fixed
 from tests.vectors import key
 

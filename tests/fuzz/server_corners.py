@@ -13,7 +13,7 @@ from unittest import mock
 
 import socp
 from crypto.signing import message_reference
-from link import Sent
+from outflow import Sent
 from socp import LinkError
 from tests.fuzz.grammar import ADMITTING, DAY, DIALLED, NONCE, NOW, SERVER, STRANGER, Role, Wire
 from tests.fuzz.stage import TLS_NONCE, Pipe

@@ -20,7 +20,8 @@ from crypto.keys import PublicKey
 from crypto.signing import KeySigner
 from database import Database, DatabaseError, Done, Write
 from handshake import Acceptor, _tls_mark
-from link import Link, Sent
+from link import Link
+from outflow import Sent
 from socp import Envelope
 from tests.fuzz.grammar import NONCE, NOW, stand_in
 from threads import Alarm, Alarms, Deadline, Threads

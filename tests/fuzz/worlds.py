@@ -20,10 +20,10 @@ from addresses import Address
 from framing import FROM_USER
 from handshake import Connector, HandshakeRefused
 from introducer import Introducer
-from link import Sent
 from membership import read_membership
 from mesh import Peer
 from node import SCHEMAS, Node
+from outflow import Sent
 from settings import Settings
 from socp import LinkError, ProtocolError
 from tests.fuzz.grammar import (

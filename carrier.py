@@ -19,6 +19,7 @@ from mail import Mail
 from mailboxes import Mailboxes
 from outflow import Sent
 from socp import USER_DELIVER, Envelope
+from usual import write_delivery
 
 log = logging.getLogger("socp.carrier")
 
@@ -82,6 +83,9 @@ class Carrier:
         self._mail.store(mail, answer)
 
     def _frame(self, link: Link, mail: Mail) -> bytes:
+        frame = write_delivery(self._host.origin.id, mail) if link.secure else None
+        if frame is not None:
+            return frame
         return self._host.origin.link_frame(link, USER_DELIVER, mail.recipient, mail.to_user(), mail.ts)
 
     # --- stored messages ----------------------------------------------------------------------------------------

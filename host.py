@@ -44,6 +44,7 @@ from socp import (
 from threads import Alarms, Deadline, Threads
 from tls import TlsError
 from transport import PlainTransport, Transport
+from usual import read_usual
 
 log = logging.getLogger("socp.host")
 
@@ -282,15 +283,19 @@ class Host:
                 gathering.flush_if_due()
 
     def _take(self, link: Link, peer_id: str, frame: bytes, handlers: Mapping[str, Handler]) -> None:
-        value = decode_frame(frame)
+        envelope = read_usual(frame)
+        value = decode_frame(frame) if envelope is None else {}
+        frame_type = value.get("type") if envelope is None else envelope.type
         try:
-            envelope = socp.read_envelope(value, frame)
-            _handle(envelope, handlers)
+            if envelope is None:
+                _handle(socp.read_envelope(value, frame), handlers)
+            else:
+                _handler_of(envelope, handlers)(envelope)  # its payload has been checked
         except LinkError:
             raise
         except ProtocolError as error:
-            if value.get("type") in (ERROR, ACK):
-                log.info("%s sent a wrong %s: %s", peer_id, value["type"], error)
+            if frame_type in (ERROR, ACK):
+                log.info("%s sent a wrong %s: %s", peer_id, frame_type, error)
                 return  # never answered by an ERROR
             log.info("%s: %s", peer_id, error)
             link.send(self.origin.error(peer_id, error, link))
@@ -422,6 +427,17 @@ def send_gossip(envelope: Mapping[str, object], own_id: str, visited: Iterable[s
 
 
 def _handle(envelope: Envelope, handlers: Mapping[str, Handler]) -> None:
+    handler = _handler_of(envelope, handlers)
+    socp.check_payload(envelope)
+    handler(envelope)
+
+
+def _handler_of(envelope: Envelope, handlers: Mapping[str, Handler]) -> Handler:
+    """Return what takes a frame of that type.
+
+    Raises:
+        ProtocolError: it is not for this peer to send, or nobody knows it.
+    """
     handler = handlers.get(envelope.type)
     if handler is None:
         if envelope.type in socp.HELLOS:
@@ -429,5 +445,4 @@ def _handle(envelope: Envelope, handlers: Mapping[str, Handler]) -> None:
         if envelope.type in socp.SHAPES:
             raise ProtocolError(socp.NOT_ALLOWED, f"{envelope.type} is not for you to send here")
         raise ProtocolError(UNKNOWN_TYPE, "no frame of that type is known here")
-    socp.check_payload(envelope)
-    handler(envelope)
+    return handler

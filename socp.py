@@ -127,9 +127,10 @@ def now_ms() -> int:
 # --- envelopes (section 3) --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for each frame, and to freeze it takes longer than all else that is done to make it.
+@dataclass(slots=True)
 class Envelope:
-    """One frame as read: the six fields, `visited` of gossip, and the bytes that it came in.
+    """One frame as read: the six fields, `visited` of gossip, and the bytes that it came in. Nobody changes it.
 
     Attributes:
         ts: Unix time in milliseconds.

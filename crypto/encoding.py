@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 # Made once: json.dumps would make one for each object.
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
-_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 # What the last character may be, by length modulo 4, so that the bits it does not use are zero. A second
 # spelling of a signature would pass a check that looks for repeats by the text alone.
-_LAST = {0: frozenset(_ALPHABET), 2: frozenset(_ALPHABET[::16]), 3: frozenset(_ALPHABET[::4])}
+_LAST = {0: frozenset(ALPHABET), 2: frozenset(ALPHABET[::16]), 3: frozenset(ALPHABET[::4])}
 
 
 _TO_URL = bytes.maketrans(b"+/", b"-_")
@@ -28,10 +28,13 @@ def is_base64url(text: str) -> bool:
     if not text.isascii():
         return False
     raw = text.encode("ascii")
-    if raw.translate(None, _ALPHABET):
-        return False
-    last = _LAST.get(len(raw) % 4)
-    return last is not None and (not raw or raw[-1] in last)
+    return not raw.translate(None, ALPHABET) and has_one_spelling(raw)
+
+
+def has_one_spelling(text: bytes) -> bool:
+    """Tell whether a text of base64url's alphabet alone is the one spelling of some bytes."""
+    last = _LAST.get(len(text) % 4)
+    return last is not None and (not text or text[-1] in last)
 
 
 def decode_base64url(text: str) -> bytes:

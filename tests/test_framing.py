@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import threading
 import tracemalloc
 import unittest
@@ -93,6 +94,23 @@ class FramesTest(unittest.TestCase):
         buffer.limit = FROM_USER
         self.assertEqual(buffer.next_frame(), frame)
         self.assertFalse(buffer.begun)
+
+    def test_whatever_the_pieces(self) -> None:
+        """However a stream is cut into reads, and whenever somebody looks, the same frames come out of it, in order."""
+        chance = random.Random(1)
+        frames = [encode_frame({"a": "x" * chance.choice((0, 1, 50, 500, 5000, 40_000))}) for _ in range(400)]
+        for most in (3, 100, 2000, 65_536):
+            stream, buffer, came = b"".join(frames[: most // 2 + 20]), FrameBuffer(FROM_SERVER), []
+            while stream:
+                piece = chance.randint(1, most)
+                buffer.feed(stream[:piece])
+                stream = stream[piece:]
+                while chance.random() < 0.9 and (frame := buffer.next_frame()) is not None:
+                    came.append(frame)
+            while (frame := buffer.next_frame()) is not None:
+                came.append(frame)
+            self.assertEqual(came, frames[: most // 2 + 20])
+            self.assertFalse(buffer.begun)
 
     def test_frames_are_the_bytes_that_came(self) -> None:
         """A frame is handed out as it came in, so that it can be relayed unchanged."""

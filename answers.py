@@ -38,6 +38,8 @@ class Answer:
         msg_ref: the message's.
     """
 
+    __slots__ = ("_frames_of_stored", "_msg_ref", "_origin", "_signed", "_table", "_user_id", "to")
+
     def __init__(self, origin: Origin, table: RoutingTable, to: str, user_id: str | None, msg_ref: str) -> None:
         self.to = to
         self._origin = origin

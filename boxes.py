@@ -81,8 +81,9 @@ class Box:
         self.kept = self.kept_bytes = 0
         self._of_one: Counter[str] = Counter()  # stored, by sender …
         self._of_one_bytes: Counter[str] = Counter()  # … and what is in them
-        # How many messages each link holds, and how many wait (None): asked for with each new message.
-        self._held_by: Counter[Link | None] = Counter()
+        # How many messages each link holds, and how many wait (None). Asked for with each new message, so no Counter,
+        # which is Python where a dict is not.
+        self._held_by: dict[Link | None, int] = {}
 
     def of_one(self, sender: str) -> tuple[int, int]:
         """Return how many messages of one sender are stored, and their bytes."""
@@ -125,8 +126,10 @@ class Box:
                 del counter[entry.sender]
 
     def _count_holder(self, entry: Entry, sign: int) -> None:
-        self._held_by[entry.holder] += sign
-        if not self._held_by[entry.holder]:
+        count = self._held_by.get(entry.holder, 0) + sign
+        if count:
+            self._held_by[entry.holder] = count
+        else:
             del self._held_by[entry.holder]  # a link that has ended is not to be kept
 
     def held(self) -> list[Entry]:
@@ -137,11 +140,11 @@ class Box:
 
     def held_count(self) -> int:
         """Return how many messages the user's link holds."""
-        return self._held_by[self.link] if self.link is not None else 0
+        return self._held_by.get(self.link, 0) if self.link is not None else 0
 
     def waits(self) -> bool:
         """Tell whether anything is in nobody's hands."""
-        return self._held_by[None] > 0
+        return None in self._held_by
 
     def next_waiting(self, most: int) -> list[Entry]:
         """Return the oldest that can be handed out: nothing overtakes what is not committed yet."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import socp
@@ -19,12 +18,14 @@ _TEXT_MOST = 1024
 Key = tuple[str, str]
 
 
-@dataclass(frozen=True)
+# Not frozen, as envelopes are not.
+@dataclass(slots=True)
 class Mail:
-    """One message for one user.
+    """One message for one user. Nobody changes it.
 
     Attributes:
         ts: the sender's, Unix ms; its signature covers it.
+        msg_ref: what it is called in ACK and ERROR.
     """
 
     recipient: str
@@ -33,11 +34,10 @@ class Mail:
     ciphertext: str = field(repr=False)
     content_sig: str = field(repr=False)
     ts: int
+    msg_ref: str = field(init=False)
 
-    @cached_property
-    def msg_ref(self) -> str:
-        """What it is called in ACK and ERROR."""
-        return message_reference(self.content_sig)
+    def __post_init__(self) -> None:
+        self.msg_ref = message_reference(self.content_sig)
 
     @property
     def key(self) -> Key:

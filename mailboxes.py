@@ -30,7 +30,7 @@ from socp import MAILBOX_FULL, SERVER_BUSY, ProtocolError
 log = logging.getLogger("socp.mailboxes")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Handed:
     """A message that is to be sent to a user's link now.
 
@@ -110,9 +110,7 @@ class Mailboxes:
                 return Handed(box.link, repeated=True, stored=entry.on_disk is OnDisk.YES)
             if box.pump is not None or not self._may_keep(box, mail.size):
                 return None
-            entry = self._add(box, mail)
-            box.give(entry, box.link)
-            entry.tell(answer)
+            self._add(box, mail, box.link, (answer,))
             return Handed(box.link, repeated=False, stored=False)
 
     def _may_keep(self, box: Box, size: int) -> bool:
@@ -152,12 +150,12 @@ class Mailboxes:
             answer(None)
         self._carry_out(work, _say_at_once)  # that takes its time from the sender alone
 
-    def _add(self, box: Box, mail: Mail) -> Entry:
+    def _add(self, box: Box, mail: Mail, holder: Link | None = None, answers: tuple[Answer, ...] = ()) -> Entry:
         """Give a message its place. `_lock` is held."""
         seq, self._next_seq = self._next_seq, self._next_seq + 1
         # Of its sender's time, so that its age is not forgotten at each server that it comes to.
         since = min(socp.now_ms(), mail.ts)
-        entry = Entry(seq, mail.recipient, mail.key, mail.size, OnDisk.NO, since, mail=mail)
+        entry = Entry(seq, mail.recipient, mail.key, mail.size, OnDisk.NO, since, holder, mail, answers)
         box.add(entry)
         self._kept_bytes += entry.size
         return entry

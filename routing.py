@@ -44,9 +44,9 @@ class Where(enum.Enum):
     UNKNOWN = enum.auto()
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Route:
-    """Where to send what is for a user.
+    """Where to send what is for a user, as far as is known in this moment.
 
     Attributes:
         link: over which the user can be reached now.

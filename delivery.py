@@ -17,6 +17,7 @@ from carrier import Carrier
 from crypto.signing import MESSAGE, message_reference, verify_content
 from display import visible
 from forwarding import Forwarder
+from gathering import send_to_all
 from host import Host
 from link import Link
 from mail import Mail, read_mail
@@ -294,8 +295,7 @@ class Delivery:
         if not mesh.remember(seen):
             return
         # To our own users as the bytes that came in. Whoever has no room for them goes without.
-        for link in self._table.local_links(but=envelope.sender):
-            link.send(envelope.raw)
+        send_to_all(self._table.local_links(but=envelope.sender), envelope.raw)
         mesh.spread(envelope.to_wire(), visited)
 
     # --- questions ----------------------------------------------------------------------------------------------

@@ -198,6 +198,7 @@ class Link(Outflow):
         The peer's direction stays open for so long: closing it with bytes unread would make the system throw away
         what the peer has not read yet, the reason for the closing included.
         """
+        gathering.make_way(self)
         with self._lock:
             if self._state is not State.OPEN:
                 return

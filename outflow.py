@@ -16,6 +16,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 
 import gathering
 from budget import Budget
@@ -98,6 +99,8 @@ class Outflow:
     def send(self, frame: bytes) -> Sent:
         """Send a frame, now or when its turn comes; never blocks."""
         gathered_by = gathering.current()
+        if gathered_by is not None:
+            gathered_by.make_way(self)
         with self._lock:
             if self._state is not State.OPEN:
                 return Sent.CLOSED
@@ -112,6 +115,26 @@ class Outflow:
         if waits:
             self._budget.keep()  # which may close a link: this one, or another
         return sent
+
+    def send_joined(self, joined: bytes, frames: Sequence[bytes]) -> None:
+        """Send frames behind what was gathered here; those that there is no room for are dropped. Never blocks.
+
+        Args:
+            joined: all of them as one, which many links can have in common.
+            frames: each.
+        """
+        with self._lock:
+            if self._state is not State.OPEN:
+                return
+            self._flush()
+            if self._waiting_bytes + len(joined) <= self._queue_most:
+                self._send(joined)
+            else:
+                for frame in frames:
+                    self._send(frame)
+            waits = bool(self._waiting)
+        if waits:
+            self._budget.keep()
 
     def flush(self) -> None:
         """Send what was gathered here, as far as the connection takes it; the writer sends the rest. Never blocks."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import threading
+from typing import Any
 from unittest import mock
 
 from budget import Budget
-from gathering import Gathering, current, flush_own
-from outflow import Sent, State
+from gathering import Gathering, current, flush_own, send_to_all
+from outflow import Outflow, Sent, State
 from settings import Limits
 from tests.test_link import LONG, PATIENCE, TIMERS, LinkCase, numbered
 
@@ -176,3 +178,129 @@ class GatheringTest(LinkCase):
         with Gathering():
             self.assertIs(link.send(numbered(1)), Sent.YES)
         self.assertIs(link.send(numbered(2)), Sent.CLOSED)
+
+
+class CommonTest(LinkCase):
+    """What goes to many links at once; the test is the peer of one of them."""
+
+    def other(self) -> Any:
+        """Return a link that tells what it was sent."""
+        return mock.create_autospec(Outflow, instance=True)
+
+    def test_joined_once(self) -> None:
+        """Frames for many are joined once, and each link is given the very same bytes."""
+        hearers = [self.other(), self.other()]
+        frames = [numbered(number) for number in range(3)]
+        with Gathering():
+            for frame in frames:
+                send_to_all(list(hearers), frame)
+            for hearer in hearers:
+                hearer.send_joined.assert_not_called()
+        ((joined, given), _), ((again, _), _) = (hearer.send_joined.call_args for hearer in hearers)
+        self.assertEqual((joined, given), (b"".join(frames), frames))
+        self.assertIs(joined, again)
+        for hearer in hearers:
+            hearer.send_joined.assert_called_once()
+
+    def test_without_a_gathering(self) -> None:
+        """A thread that does not gather sends at once."""
+        link = self.make()
+        send_to_all([link], numbered(1))
+        self.assertEqual(self.received(len(numbered(1))), numbered(1))
+
+    def test_others_who_hear(self) -> None:
+        """What goes to others than before is not joined with that, and each gets its own, in order."""
+        one, other = self.other(), self.other()
+        with Gathering():
+            for number, hearers in enumerate(([one], [one], [one, other], [other], [one, other])):
+                send_to_all(hearers, numbered(number))
+        for hearer, numbers in ((one, ([0, 1], [2], [4])), (other, ([2], [3], [4]))):
+            sent = [list(call.args[1]) for call in hearer.send_joined.call_args_list]
+            self.assertEqual(sent, [list(map(numbered, together)) for together in numbers])
+
+    def test_order(self) -> None:
+        """Among what goes to one link alone, what goes to many keeps its place, whatever goes to others."""
+        link, other = self.make(), self.other()
+        chance = random.Random(1)
+        expected = b""
+        with Gathering() as gathering:
+            for number in range(500):
+                match chance.randrange(8):
+                    case 0 | 1 | 2:
+                        send_to_all([link, other], numbered(number))
+                    case 3 | 4:
+                        link.send(numbered(number))
+                    case 5:
+                        send_to_all([other], numbered(number))
+                        continue
+                    case 6:
+                        gathering.make_way(other)
+                        continue
+                    case _:
+                        gathering.flush_if_due()
+                        continue
+                expected += numbered(number)
+        self.assertEqual(self.received(len(expected)), expected)
+
+    def test_last_words(self) -> None:
+        """A link that is finished sends what was gathered for many before its last frame."""
+        link, other = self.make(), self.other()
+        with Gathering():
+            send_to_all([link, other], numbered(1))
+            link.finish(numbered(2))
+            other.send_joined.assert_called_once()
+        expected = numbered(1) + numbered(2)
+        self.assertEqual(self.received(len(expected)), expected)
+
+    def test_not_for_long(self) -> None:
+        """What goes to many is due after the same moment, also where nothing else waits."""
+        link = self.make()
+        with Gathering() as gathering, mock.patch("gathering._MOMENT", -1.0):
+            send_to_all([link], numbered(1))
+            gathering.flush_if_due()
+            self.assertEqual(self.received(len(numbered(1))), numbered(1))
+
+    def test_not_too_much(self) -> None:
+        """No more is gathered for many than a few reads hold."""
+        other = self.other()
+        hearers = [other]
+        with Gathering():
+            for _ in range(50):
+                send_to_all(hearers, numbered(1, 10_000))
+            self.assertTrue(other.send_joined.called)
+            for call in other.send_joined.call_args_list:
+                self.assertLess(len(call.args[0]), 300_000)
+
+    def test_a_queue_with_room_for_some(self) -> None:
+        """Of frames that do not fit a queue together, those that do are sent, and the others dropped."""
+        link = self.make(LONG, Limits(queue=2500))
+        link.hold()
+        frames = [numbered(number, 1000) for number in range(5)]
+        with Gathering():
+            for frame in frames:
+                send_to_all([link], frame)
+        link.release(numbered(9))
+        expected = numbered(9) + frames[0] + frames[1]
+        self.assertEqual(self.received(len(expected)), expected)
+        link.finish()
+        self.assertEqual(self.peer.recv(1), b"")
+
+    def test_a_link_that_is_gone(self) -> None:
+        """A link that was closed meanwhile, or whose connection breaks, does not keep others from what they hear."""
+        gone, broken, other = self.make(), self.make(), self.other()
+        broken.transport.shut()
+        with Gathering():
+            send_to_all([gone, broken, other], numbered(1))
+            gone.abort()
+        other.send_joined.assert_called_once()
+        self.assertIs(broken._state, State.CLOSED)
+
+    def test_budget(self) -> None:
+        """What a link for many leaves waiting counts among what waits at all, and who has too much is closed."""
+        budget = Budget(1_000_000)
+        link = self.make(LONG, budget=budget)
+        with self.assertLogs("socp.budget", "WARNING"), Gathering():
+            for _ in range(500):
+                send_to_all([link], numbered(1, 10_000))
+        self.assertIs(link._state, State.CLOSED)
+        self.assertEqual(budget.waiting, 0)

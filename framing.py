@@ -6,10 +6,11 @@ import json
 import re
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+from crypto.encoding import Base64Url, read_base64url
 from socp import BAD_FRAME, TOO_LARGE, LinkError
 
 HEADER_BYTES: Final = 4
@@ -25,6 +26,10 @@ _SEPARATORS_MANY: Final = 4_096
 INTEGER_DIGITS_MOST: Final = 16
 
 _LENGTH: Final = struct.Struct(">I")
+# What makes a long frame long, where it is a chunk of a file: so many bytes of base64url, behind this.
+_LONG: Final = 65_536
+_LONG_FIELD: Final = b'"ciphertext":"'
+_STAND_IN: Final = b"NaN"
 # Of a body without escapes. Such a pattern costs no memory; one that knows of escapes has 60 bytes for each of them.
 _STRING: Final = re.compile(rb'"[^"]*"?')
 _BRACKET: Final = re.compile(rb"[\[\]{}]")
@@ -138,15 +143,19 @@ def decode_body(body: bytes) -> dict[str, Any]:
 
 def _decode(data: bytes, start: int) -> dict[str, Any]:
     """Read the object that begins at `start`, without a copy of it: each would be another MiB of a large frame."""
+    apart: Base64Url | None = None
+    if len(data) > _LONG and (found := _set_apart(data, start)) is not None:
+        data, apart = found
+        start = 0
     # Before the parser runs: a deep body can exhaust its stack, and kill the process.
     separators = _check_structure(data, start)
     try:
         text = str(memoryview(data)[start:], "utf-8")
         if separators > _SEPARATORS_MANY:
             with _ONE_AT_A_TIME:
-                value = _parse(text)
+                value = _parse(text, apart)
         else:
-            value = _parse(text)
+            value = _parse(text, apart)
     except UnicodeError as error:
         raise LinkError(BAD_FRAME, "the body is not strict UTF-8") from error
     except ValueError as error:
@@ -156,8 +165,26 @@ def _decode(data: bytes, start: int) -> dict[str, Any]:
     return value
 
 
-def _parse(text: str) -> object:
-    value: object = _DECODER.decode(text)
+def _set_apart(data: bytes, start: int) -> tuple[bytes, Base64Url] | None:
+    """Take a long text of base64url out of a body, so that only a check of its alphabet looks at its characters.
+
+    In valid JSON, the last quote of _LONG_FIELD begins the text of a field, wherever that stands. What is in the text
+    can neither end it nor count as a separator. So the rest, with a stand-in for the text and its quotes, is as valid
+    as the body is. The stand-in is what no frame may have: one that has it besides is refused, by _once.
+
+    Returns:
+        The rest, and the text; None if there is no such text, or anything else is in it.
+    """
+    at = data.find(_LONG_FIELD, start) + len(_LONG_FIELD)
+    end = data.find(b'"', at)
+    if at < len(_LONG_FIELD) or end - at < _LONG:
+        return None
+    text = read_base64url(data[at:end])
+    return None if text is None else (data[start : at - 1] + _STAND_IN + data[end + 1 :], text)
+
+
+def _parse(text: str, apart: Base64Url | None) -> object:
+    value: object = (_DECODER if apart is None else _make_decoder(_once(apart))).decode(text)
     if "\\" in text and _SURROGATE_ESCAPE.search(text):  # which the longest frames, chunks of files, never have
         _check_strings(value)
     return value
@@ -270,8 +297,24 @@ def _no_number(_text: str) -> NoReturn:
     raise ValueError("not an integer")
 
 
+def _once(apart: Base64Url) -> Callable[[str], Base64Url]:
+    """Return what reads the one stand-in for a text; another one, or what else is no number, has come in the frame."""
+    left = [apart]
+
+    def read(_text: str) -> Base64Url:
+        if not left:
+            raise ValueError("not an integer")
+        return left.pop()
+
+    return read
+
+
+def _make_decoder(constant: Callable[[str], object]) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        object_pairs_hook=_unique, parse_int=_integer, parse_float=_no_number, parse_constant=constant
+    )
+
+
 # Made once: json.loads and json.dumps would make one for each frame, which costs as much as a short frame's parsing.
-_DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_int=_integer, parse_float=_no_number, parse_constant=_no_number
-)
+_DECODER: Final = _make_decoder(_no_number)
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -15,19 +15,32 @@ ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _LAST = {0: frozenset(ALPHABET), 2: frozenset(ALPHABET[::16]), 3: frozenset(ALPHABET[::4])}
 
 
-_TO_URL = bytes.maketrans(b"+/", b"-_")
-_FROM_URL = bytes.maketrans(b"-_", b"+/")
-
-
 class EncodingError(ValueError):
     """Raised when a text is not the one base64url spelling of any bytes."""
 
 
+class Base64Url(str):
+    """A text that was found to be the one spelling of some bytes; only `read_base64url` makes one.
+
+    A chunk of a file is looked at once, then: the checks of payloads and decoding need not do it again.
+    """
+
+    __slots__ = ()
+
+
+def read_base64url(raw: bytes) -> Base64Url | None:
+    """Return a text that needs no other check, or None if it is not the one spelling of any bytes."""
+    return Base64Url(raw, "ascii") if _is_spelling(raw) else None
+
+
 def is_base64url(text: str) -> bool:
     """Tell whether `text` is the one spelling of some bytes, without decoding it."""
-    if not text.isascii():
-        return False
-    raw = text.encode("ascii")
+    if type(text) is Base64Url:
+        return True
+    return text.isascii() and _is_spelling(text.encode("ascii"))
+
+
+def _is_spelling(raw: bytes) -> bool:
     return not raw.translate(None, ALPHABET) and has_one_spelling(raw)
 
 
@@ -46,7 +59,9 @@ def decode_base64url(text: str) -> bytes:
     if not is_base64url(text):
         raise EncodingError("not base64url in its one spelling")
     try:
-        return binascii.a2b_base64(text.encode("ascii").translate(_FROM_URL) + b"=" * (-len(text) % 4))
+        # `replace` copies from one such character to the next; `translate` would look each character up.
+        raw = text.encode("ascii").replace(b"-", b"+").replace(b"_", b"/")
+        return binascii.a2b_base64(raw + b"=" * (-len(text) % 4))
     except binascii.Error as error:
         raise EncodingError("not base64url") from error
 
@@ -58,7 +73,7 @@ def encode_base64url(data: bytes) -> str:
 
 def encode_base64url_bytes(data: bytes) -> bytes:
     """Encode bytes as base64url without padding, to be sent as it is."""
-    return binascii.b2a_base64(data, newline=False).rstrip(b"=").translate(_TO_URL)
+    return binascii.b2a_base64(data, newline=False).rstrip(b"=").replace(b"+", b"-").replace(b"/", b"_")
 
 
 def canonical(value: Mapping[str, object]) -> bytes:

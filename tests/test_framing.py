@@ -9,6 +9,7 @@ import threading
 import tracemalloc
 import unittest
 
+from crypto.encoding import Base64Url, is_base64url
 from framing import (
     BODY_MOST,
     FROM_SERVER,
@@ -226,6 +227,83 @@ class ChunkTest(unittest.TestCase):
         self.assertRaises(ValueError, encode_chunk, envelope, {"ciphertext": b"A" * BODY_MOST})
 
 
+class ApartTest(unittest.TestCase):
+    """A long text of base64url, which is taken out of a body before that is parsed."""
+
+    LONG, SHORT = "-_Az" * 20_000, "-_Az"
+
+    def read(self, body: str, text: str) -> object:
+        """Read a body with a text in the place of `#`; return the object with `#` in its place again, or the error."""
+        try:
+            value = json.dumps(decode_body(body.replace("#", text).encode("utf-8", "surrogatepass")), sort_keys=True)
+        except LinkError as error:
+            return error.code
+        return value.replace(text, "#")
+
+    def test_as_any_other(self) -> None:
+        """A body with a long text is read, or refused, as the same body is with a short one, whatever is around it."""
+        deep = '{"a":' * (NESTING_MOST - 1) + '{"ciphertext":"#"}' + "}" * (NESTING_MOST - 1)
+        taken = (
+            '{"ciphertext":"#"}',
+            ' {"type":"X","payload":{"index":3,"ciphertext":"#","iv":"AA"},"sig":""}\n',
+            '{"ciphertext":"#","a":"#"}',
+            '{"a":[{"ciphertext":"#"},[],{"b":"\\ud83d\\ude00, \\" caf\u00e9"}]}',
+            '{"\\"ciphertext":"#"}',
+            '{"a":"NaN","ciphertext":"#"}',
+            '{"x":{"ciphertext":"AAAA"},"ciphertext":"#"}',
+            '{"ciphertext": "#"}',
+            '{"a":"\\"ciphertext\\":\\"#"}',
+            '{"ciphertext":"#\\n"}',
+            '{"ciphertext":"#="}',
+            '{"ciphertext":"#A"}',
+            '{"ciphertext":"#AB"}',
+            '{"ciphertext":"#+/"}',
+            '{"ciphertext":"#,[{"}',
+            deep,
+        )
+        refused = (
+            '{"ciphertext":"#","a":NaN}',
+            '{"a":NaN,"ciphertext":"#"}',
+            '{"a":-Infinity,"ciphertext":"#"}',
+            '{"ciphertext":"#","a":Infinity}',
+            '{"ciphertext":"#","ciphertext":"#"}',
+            '{"ciphertext":"#","ciphertext":1}',
+            '{"ciphertext":"#","a":1.5}',
+            '{"ciphertext":"#","a":12345678901234567}',
+            '{"ciphertext":"#","a":"\\ud83d"}',
+            '{"ciphertext":"#","a":"\ud83d"}',
+            '{"ciphertext":"#"x}',
+            '{"ciphertext":"#"N}',
+            '{"ciphertext":"#"""}',
+            '{"ciphertext":"#":1}',
+            '{"ciphertext":"#"',
+            '{"ciphertext":"#',
+            '{"a":"b"ciphertext":"#"}',
+            '{"a"ciphertext":"#"}',
+            '["ciphertext":"#"]',
+            '[{"ciphertext":"#"}]',
+            '"ciphertext":"#"',
+            '{"ciphertext":"#"}{}',
+            '{"ciphertext":"#\n"}',
+            '{"a":' + deep + "}",
+            '{"ciphertext":"#","a":[' + ",".join(["0"] * SEPARATORS_MOST) + "]}",
+        )
+        for body in taken + refused:
+            with self.subTest(body=body[:80]):
+                short = self.read(body, self.SHORT)
+                self.assertIs(short == BAD_FRAME, body in refused)
+                self.assertEqual(self.read(body, self.LONG), short)
+
+    def test_looked_at_once(self) -> None:
+        """The text of a chunk that was read is known to be base64url; one with another character in it is not."""
+        envelope = make_envelope("FILE_CHUNK", "a", "b", 1, {"index": 3})
+        for text, known in ((self.LONG, True), (self.LONG + "A", False), (self.LONG + "+", False)):
+            value = decode_frame(encode_chunk(envelope, {"ciphertext": text.encode()}))["payload"]["ciphertext"]
+            self.assertEqual(value, text)
+            self.assertIs(isinstance(value, Base64Url), known)
+            self.assertIs(is_base64url(value), known)
+
+
 class MemoryTest(unittest.TestCase):
     """What it takes at most to read a body of a MiB, or as much of one as section 2 lets be read."""
 
@@ -256,6 +334,7 @@ class MemoryTest(unittest.TestCase):
             ("the same, escaped", b'"' + b"x" * (room - 20) + b'\\ud83d\\ude00"'),
             ("escapes behind brackets", b'["' + b"[" * 20 + b'\\"' * (room // 2 - 20) + b'"]'),
             ("brackets in a string", b'"' + b"[" * (SEPARATORS_MOST - 10) + b'"'),
+            ("a chunk of a file", b'{"ciphertext":"' + b"A" * (room // 4 * 4 - 20) + b'"}'),
         ):
             with self.subTest(what):
                 self.assertLessEqual(self.peak(b'{"a":' + inside + b"}"), 8.1)

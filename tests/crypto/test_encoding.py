@@ -14,6 +14,7 @@ from crypto.encoding import (
     encode_base64url,
     encode_base64url_bytes,
     is_base64url,
+    read_base64url,
 )
 from tests.vectors import cases
 
@@ -54,6 +55,17 @@ class Base64UrlTest(unittest.TestCase):
         for text in ("\u0661\u0662", "AA A", "AAA\n", "A+/A", "\u212a\u212a"):
             with self.subTest(text=ascii(text)):
                 self.assertFalse(is_base64url(text))
+
+    def test_looked_at_once(self) -> None:
+        """Bytes that are such a text become one that is known to be one, and no others do."""
+        for raw in (b"", b"AA", b"-_8"):
+            text = read_base64url(raw)
+            assert text is not None
+            self.assertEqual(text, raw.decode())
+            self.assertTrue(is_base64url(text))
+            self.assertEqual(encode_base64url(decode_base64url(text)), text)
+        for raw in (b"A", b"AB", b"AA=", b"+/8", b"A\xc3", b'A"'):
+            self.assertIsNone(read_base64url(raw))
 
 
 class CanonicalTest(unittest.TestCase):

@@ -30,6 +30,7 @@ from crypto.keys import write_key_file
 from errors import ChatError
 from events import Delivered, Disconnected, Event, Failed, FileDone, FileFailed, FileNotTaken, Stored
 from profiles import open_profile
+from programs import prepare_process
 from settings import Settings, TlsPolicy
 
 _PATIENCE = 60.0  # seconds for one message
@@ -77,6 +78,7 @@ def main() -> None:
     parser.add_argument("--tls", action="store_true")
     parser.add_argument("--blocks", action="store_true")
     arguments = parser.parse_args()
+    prepare_process()
     person = _Person()
     settings = replace(Settings(), tls=TlsPolicy(required=arguments.tls))
     profile = open_profile(f"bench-{arguments.key}", arguments.directory)

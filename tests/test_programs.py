@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import io
 import os
 import signal
@@ -52,6 +53,41 @@ class ArgumentsTest(unittest.TestCase):
             parser.parse_args(["--port", "1", "\x1b[31m\nforged \u202e"])
         self.assertEqual(ended.exception.code, 2)
         self.assertIn("unrecognized arguments: \\x1b[31m\\nforged \\u202e\n", stream.getvalue())
+
+
+_ALLOCATING = """
+import resource
+from programs import prepare_process
+prepare_process()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def use():
+    frames = [bytearray(1_000_000) for _ in range(3)]
+use()
+before = faults()
+for _ in range(100):
+    use()
+print(faults() - before)
+"""
+
+
+class MemoryTest(unittest.TestCase):
+    """What is freed, and needed again at once."""
+
+    def run_python(self, program: str) -> str:
+        """Run a program, whose limits and memory are its own; return what it prints."""
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        return done.stdout
+
+    @unittest.skipUnless(hasattr(ctypes.CDLL(None), "mallopt"), "this C library knows nothing of that")
+    def test_kept(self) -> None:
+        """Memory for large frames is not given back to the system and asked for again with each."""
+        self.assertLess(int(self.run_python(_ALLOCATING)), 1000)  # of 73,000 pages
+
+    def test_other_libraries(self) -> None:
+        """A C library without that call is left alone."""
+        without = "import ctypes; ctypes.CDLL = lambda name: object()"
+        self.assertTrue(self.run_python(without + _ALLOCATING))
 
 
 class DirectoryTest(unittest.TestCase):

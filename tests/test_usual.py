@@ -183,7 +183,7 @@ class WriteTest(unittest.TestCase):
                 self.assertEqual(frame, encode_frame(expected))
         self.assertGreater(min(usual, unusual), 1000)
 
-    def test_a_key_and_a_signature_that_are_none(self) -> None:
+    def test_what_no_frame_can_carry(self) -> None:
         """Half of a character, which no frame can carry, is left to the full way to refuse; so is what is too long."""
-        for content_sig in ("\ud800", "A" * 1_048_576):
-            self.assertIsNone(write_delivery(key("server").id, Mail(BOB, ALICE, "AA", "AA", content_sig, 1)))
+        for ciphertext, content_sig in (("\ud800", "AA"), ("AA", "A" * 1_048_576)):
+            self.assertIsNone(write_delivery(key("server").id, Mail(BOB, ALICE, "AA", ciphertext, content_sig, 1)))

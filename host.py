@@ -88,6 +88,8 @@ class Host:
         self._last_attachment = last_attachment
         self._serve = serve
         self._listener: socket.socket | None = None
+        self._deaf = threading.Event()  # while nothing is accepted
+        self._deaf.set()
         self._wake_reader, self._wake_writer = socket.socketpair()
         limits = settings.limits
         self._from_stranger = BodyLimit(limits.frame_stranger, BAD_FRAME)
@@ -116,9 +118,17 @@ class Host:
         """Start to keep time and to accept."""
         self.alarms.start()
         self.aside.start()
-        self.threads.start("accept", self._accept)
+        self._deaf.clear()
+        if not self.threads.start("accept", self._accept):
+            self._deaf.set()
 
     def _accept(self) -> None:
+        try:
+            self._accept_until_stopped()
+        finally:
+            self._deaf.set()
+
+    def _accept_until_stopped(self) -> None:
         assert self._listener is not None
         with contextlib.closing(self._listener) as listener, selectors.DefaultSelector() as selector:
             listener.setblocking(False)
@@ -342,6 +352,7 @@ class Host:
         self._wake_writer.send(b"\0")
         with self._changed:
             self._changed.notify_all()
+        self._deaf.wait(deadline.left() * 0.2)  # else who comes now would be cut off without a word
         first()
         with self._changed:
             links = dict(self._links)

@@ -155,6 +155,19 @@ class HostTest(unittest.TestCase):
             return False
         return True
 
+    def test_no_more(self) -> None:
+        """When a host says goodbye, its port is closed: nobody is let in to be cut off without a word."""
+        refused: list[bool] = []
+
+        def connect() -> None:
+            try:
+                socket.create_connection((self.address.host, self.address.port), PATIENCE).close()
+            except ConnectionRefusedError:
+                refused.append(True)
+
+        self.hosts["introducer"].stop(Deadline(PATIENCE), connect)
+        self.assertEqual(refused, [True])
+
     def test_no_thread(self) -> None:
         """While there are no threads, newcomers are closed, and accepting pauses; what is connected goes on."""
         host = self.hosts["introducer"]

@@ -23,7 +23,7 @@ from typing import Any
 
 import socp
 from crypto.encoding import decode_base64url, encode_base64url
-from crypto.keys import PublicKey
+from crypto.keys import PublicKey, parse_public_key
 from crypto.signing import ATTACHMENT, SERVER_LINK, Signer, sign_content, verify_content
 from framing import encode_frame
 from origin import Origin, check_origin, key_of
@@ -176,6 +176,7 @@ class Acceptor:
         self._skew = skew
         self._now = now
         self._hello: Envelope | None = None
+        self._key: PublicKey | None = None  # of the hello
         self._nonce = ""
         self.state = State.START
         self.secure = False
@@ -201,14 +202,16 @@ class Acceptor:
 
     def _take_hello(self, envelope: Envelope) -> bytes:
         payload = envelope.payload
-        key = key_of(payload["pubkey"], envelope.sender)
+        # Not among the keys that are kept parsed: strangers could drive the others out, and for a user who is attached
+        # there is nothing more to verify.
+        key = key_of(payload["pubkey"], envelope.sender, parse_public_key)
         if payload.get("enc_pubkey", key.text) != key.text:
             raise ProtocolError(BAD_KEY, "enc_pubkey is not pubkey")
         # Who joins knows an address alone, and that may be another one than ours from where it stands.
         if envelope.type != SERVER_HELLO_JOIN and envelope.to not in (socp.EVERYONE, self._origin.id):
             raise ProtocolError(NOT_ALLOWED, f"this is {self._origin.id}")
         self._check_hello(envelope.type, key, payload)
-        self._hello = _without_ballast(envelope)
+        self._hello, self._key = _without_ballast(envelope), key
         self._nonce = new_tls_nonce() if self.secure else new_nonce()
         self.state = State.WAITING
         after = self._last_attachment(key.id) if envelope.type == USER_HELLO else 0
@@ -217,8 +220,8 @@ class Acceptor:
 
     def _take_response(self, envelope: Envelope) -> None:
         assert self._hello is not None
-        hello, payload = self._hello, envelope.payload
-        key = key_of(hello.payload["pubkey"], hello.sender)
+        assert self._key is not None
+        hello, key, payload = self._hello, self._key, envelope.payload
         signed = _signed_object(hello.type, self._origin.id, self._nonce, envelope.ts, key.id, hello.payload)
         purpose = ATTACHMENT if hello.type == USER_HELLO else SERVER_LINK
         if (
@@ -231,6 +234,15 @@ class Acceptor:
         check_clock(envelope.ts, self._now(), self._skew)
         self.proof = Proof(hello.type, key, hello.payload, self._nonce, envelope.ts, payload["content_sig"])
         self.state = State.PROVED
+
+    @property
+    def proved(self) -> bool:
+        """Whether the connector has proved its key."""
+        return self.state in (State.PROVED, State.DONE)
+
+    def forget(self) -> None:
+        """Keep nothing of a handshake that is done: neither `proof`, nor what `accept` needs."""
+        self._hello = self._key = self.proof = None
 
     def accept(self, **fields: object) -> bytes:
         """Return the frame that ends the handshake: SERVER_WELCOME for a join, else ACK.

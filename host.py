@@ -14,7 +14,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import socp
 from addresses import Address, listen, source_of
@@ -54,6 +54,13 @@ _LONG = 32 * 1024
 Handler = Callable[[Envelope], None]
 
 
+class Handlers(Protocol):
+    """What to do with each type of frame: a mapping, or what looks like one."""
+
+    def get(self, frame_type: str, /) -> Handler | None:
+        """Return the handler of a type; None when no such frame is taken here."""
+
+
 class Host:
     """One identity with a port and its links.
 
@@ -64,7 +71,8 @@ class Host:
         check_hello: see handshake.Acceptor.
         last_attachment: see handshake.Acceptor.
         serve: takes over an accepted link, in its reader's thread: sends the Acceptor's `accept` frame and calls
-            `dispatch`. The link is closed when it returns.
+            `dispatch`, or returns what does so, so that the proof is kept no longer than that. The link is closed when
+            it returns, or what it returns does.
     """
 
     def __init__(
@@ -75,7 +83,7 @@ class Host:
         context: ssl.SSLContext,
         check_hello: Callable[[str, PublicKey, Mapping[str, Any]], None],
         last_attachment: Callable[[str], int],
-        serve: Callable[[Link, Acceptor, Proof], None],
+        serve: Callable[[Link, Acceptor, Proof], Callable[[], None] | None],
     ) -> None:
         self.origin = origin
         self.settings = settings
@@ -218,10 +226,12 @@ class Host:
                 self._gate.greet(link)
                 link.send(answer)
             if acceptor.proof is not None:
-                self._serve_proved(link, acceptor, acceptor.proof)
+                go_on = self._serve_proved(link, acceptor, acceptor.proof)
+                if go_on is not None:
+                    go_on()
         except ProtocolError as error:
             code = error.code
-            link.finish(self.origin.error(acceptor.peer_id, error, link if acceptor.proof is not None else None))
+            link.finish(self.origin.error(acceptor.peer_id, error, link if acceptor.proved else None))
             log.info("%s from %s: %s", link.name, link.transport.peer, error)
         except OSError as error:
             level = logging.INFO if isinstance(error, TlsError) else logging.DEBUG
@@ -229,16 +239,16 @@ class Host:
         finally:
             self._end(link)
             if not self.stopping.is_set():
-                self._gate.note_failure(source, code, proved=acceptor.proof is not None)
+                self._gate.note_failure(source, code, proved=acceptor.proved)
 
     def _check_newcomer(self, hello: str, key: PublicKey, payload: Mapping[str, Any]) -> None:
         self._gate.check_room(hello)
         self._check_hello(hello, key, payload)
 
-    def _serve_proved(self, link: Link, acceptor: Acceptor, proof: Proof) -> None:
+    def _serve_proved(self, link: Link, acceptor: Acceptor, proof: Proof) -> Callable[[], None] | None:
         self._note_peer(link, proof.key.id)
         self._gate.prove(link, proof.hello)
-        self._serve(link, acceptor, proof)
+        return self._serve(link, acceptor, proof)
 
     def established(self, link: Link, hello: str) -> None:
         """Apply the limits of a link whose handshake is done."""
@@ -276,7 +286,7 @@ class Host:
 
     # --- links that are up --------------------------------------------------------------------------------------
 
-    def dispatch(self, link: Link, peer_id: str, handlers: Mapping[str, Handler]) -> None:
+    def dispatch(self, link: Link, peer_id: str, handlers: Handlers) -> None:
         """Read a link to its end, giving each envelope to the handler of its type.
 
         An error that a handler raises is answered and passed over, unless it is a LinkError.
@@ -292,7 +302,7 @@ class Host:
                 del frame  # a large one, and what was read from it, are not kept while the next is waited for
                 gathering.flush_if_due()
 
-    def _take(self, link: Link, peer_id: str, frame: bytes, handlers: Mapping[str, Handler]) -> None:
+    def _take(self, link: Link, peer_id: str, frame: bytes, handlers: Handlers) -> None:
         envelope = read_usual(frame)
         value = decode_frame(frame) if envelope is None else {}
         frame_type = value.get("type") if envelope is None else envelope.type
@@ -437,13 +447,13 @@ def send_gossip(envelope: Mapping[str, object], own_id: str, visited: Iterable[s
         link.send(frame)
 
 
-def _handle(envelope: Envelope, handlers: Mapping[str, Handler]) -> None:
+def _handle(envelope: Envelope, handlers: Handlers) -> None:
     handler = _handler_of(envelope, handlers)
     socp.check_payload(envelope)
     handler(envelope)
 
 
-def _handler_of(envelope: Envelope, handlers: Mapping[str, Handler]) -> Handler:
+def _handler_of(envelope: Envelope, handlers: Handlers) -> Handler:
     """Return what takes a frame of that type.
 
     Raises:

@@ -24,9 +24,9 @@ log = logging.getLogger("socp.link")
 
 # What is read in one go before the handshake is done: all that strangers make us keep must be little.
 _STRANGER_READ = 4096
-# … and after it while less comes at a time, which is more than a heartbeat and less than any other frame: a reader that
-# waits keeps what it reads into, and most links are idle.
-_IDLE_READ = 1024
+# … and after it while less comes at a time, which is more than a user's heartbeat and less than most else: a reader
+# that waits keeps what it reads into, and most links are idle.
+_IDLE_READ = 256
 
 
 class Link(Outflow):
@@ -89,6 +89,7 @@ class Link(Outflow):
         """Apply the limits of an established link from the next frame on."""
         if self._alarm_of_handshake is not None:
             self._alarm_of_handshake.cancel()
+            self._alarm_of_handshake = None
         self._buffer.limit = limit
         self._read_most = _IDLE_READ
         self._heard = time.monotonic()
@@ -234,10 +235,10 @@ class Link(Outflow):
         with self._lock:
             if self._state is State.CLOSING:
                 # The peer has said all it will; what waits for it still goes out, while the alarm lets it.
-                self._out.wait_for(lambda: self._state is State.CLOSED or not (self._waiting or self._writer_busy))
+                self._wait_for(lambda: self._state is State.CLOSED or not (self._waiting or self._writer_busy))
             self._close()
             # Closed under a writer, its descriptor could be another connection's before the writer noticed.
-            self._out.wait_for(lambda: not self._writer_busy)
+            self._wait_for(lambda: not self._writer_busy)
         self.transport.close()
         # Alarms keep what they call until they are due: a link, and what has come of a frame, must not last as long.
         self._buffer = FrameBuffer(self._buffer.limit)

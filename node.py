@@ -220,15 +220,14 @@ class Node:
         user = self.table.user(user_id)
         return user.attach.ts if user is not None else 0
 
-    def _serve(self, link: Link, acceptor: Acceptor, proof: Proof) -> None:
+    def _serve(self, link: Link, acceptor: Acceptor, proof: Proof) -> Callable[[], None]:
         if proof.hello == USER_HELLO:
-            self._serve_user(link, acceptor, proof)
-        else:
-            link.send(acceptor.accept())
-            self.host.established(link, proof.hello)
-            self._linked().serve(Peer(link, proof.key))
+            return partial(self._serve_user, link, self._take_in(link, acceptor, proof), acceptor.forget)
+        link.send(acceptor.accept())
+        self.host.established(link, proof.hello)
+        return partial(self._linked().serve, Peer(link, proof.key))
 
-    def _serve_user(self, link: Link, acceptor: Acceptor, proof: Proof) -> None:
+    def _take_in(self, link: Link, acceptor: Acceptor, proof: Proof) -> User:
         attach = Attachment(proof.nonce, proof.ts, proof.content_sig)
         meta, caps = proof.payload["meta"], tuple(proof.payload["caps"])
         user = User(proof.key.id, self.id, proof.key.text, meta, caps, attach, online=True)
@@ -244,32 +243,33 @@ class Node:
             self.host.established(link, proof.hello)
             log.info("user %s attached (%s)", user.user_id, link.where)
             self._check_allowed(user.user_id)  # the lists may have been read again since the hello
+        except BaseException:
+            self._let_go(link, user)
+            raise
+        return user
+
+    def _serve_user(self, link: Link, user: User, forget: Callable[[], None]) -> None:
+        try:
+            # The user may be here for days, and a key that is freed here would be kept by this thread's allocator.
+            self.host.aside.do(forget)
             self.host.dispatch(link, user.user_id, self._user_handlers(link, user))
         finally:
-            self.presence.detach(user.user_id, link)
-            self.carrier.end(user.user_id, link)
-            self.forwarder.kick(user.user_id)  # its mail, if it has attached elsewhere by now
+            self._let_go(link, user)
+
+    def _let_go(self, link: Link, user: User) -> None:
+        self.presence.detach(user.user_id, link)
+        self.carrier.end(user.user_id, link)
+        self.forwarder.kick(user.user_id)  # its mail, if it has attached elsewhere by now
 
     # --- who may send what --------------------------------------------------------------------------------------
 
-    def _user_handlers(self, link: Link, user: User) -> dict[str, Handler]:
-        relay = partial(self.delivery.relay, user)
+    def _user_handlers(self, link: Link, user: User) -> _UserHandlers:
+        return _UserHandlers(self, link, user)
+
+    def bucket_for_questions(self) -> Bucket:
+        """Return what bounds how often one user asks."""
         limits = self._settings.limits
-        questions = Bucket(limits.questions, limits.questions_per_second)
-        return {
-            socp.MSG_DIRECT: partial(self.delivery.take_direct, user),
-            socp.MSG_PUBLIC_CHANNEL: partial(self.delivery.take_broadcast, user),
-            socp.FILE_START: relay,
-            socp.FILE_CHUNK: relay,
-            socp.FILE_END: relay,
-            socp.FILE_ACK: relay,
-            socp.ACK: partial(self._take_user_ack, user),
-            socp.USER_LIST_REQUEST: partial(self.delivery.take_list_request, link, user, questions),
-            socp.USER_KEY_REQUEST: partial(self.delivery.take_key_request, link, user, questions),
-            socp.HEARTBEAT: partial(self._take_user_heartbeat, link, user),
-            socp.CTRL_CLOSE: partial(self._take_user_close, link, user),
-            socp.ERROR: lambda _: None,
-        }
+        return Bucket(limits.questions, limits.questions_per_second)
 
     def _server_handlers(self, peer: Peer) -> dict[str, Handler]:
         mesh, presence, delivery = self._linked(), self.presence, self.delivery
@@ -301,16 +301,88 @@ class Node:
         else:
             self.delivery.take_relayed(peer, envelope)
 
-    def _take_user_ack(self, user: User, envelope: Envelope) -> None:
-        self.delivery.relay(user, envelope)
-        self.carrier.take_receipt(user.user_id, envelope)
 
-    def _take_user_close(self, link: Link, user: User, envelope: Envelope) -> None:
-        check_sender(user, envelope)
-        self.presence.detach(user.user_id, link)  # before it sees the end: whoever it tells of that finds it gone
-        link.finish()
+class _UserHandlers:
+    """What is done with the frames of one user, who may be one of ten thousand: a table for all of them has them.
 
-    def _take_user_heartbeat(self, link: Link, user: User, envelope: Envelope) -> None:
-        check_sender(user, envelope)
+    Args:
+        node: where the user is attached.
+        link: by which.
+        user: who.
+    """
+
+    __slots__ = ("_link", "_node", "_questions", "_user")
+
+    def __init__(self, node: Node, link: Link, user: User) -> None:
+        self._node = node
+        self._link = link
+        self._user = user
+        self._questions: Bucket | None = None  # there once the user has asked anything
+
+    def get(self, frame_type: str) -> Handler | None:
+        """Return the handler of a type; see host.Handlers."""
+        take = _OF_USERS.get(frame_type)
+        return None if take is None else partial(take, self)
+
+    def take_direct(self, envelope: Envelope) -> None:
+        """Take a direct message."""
+        self._node.delivery.take_direct(self._user, envelope)
+
+    def take_broadcast(self, envelope: Envelope) -> None:
+        """Take a broadcast."""
+        self._node.delivery.take_broadcast(self._user, envelope)
+
+    def relay(self, envelope: Envelope) -> None:
+        """Take what another user is to have as it is."""
+        self._node.delivery.relay(self._user, envelope)
+
+    def take_ack(self, envelope: Envelope) -> None:
+        """Take a receipt."""
+        self._node.delivery.relay(self._user, envelope)
+        self._node.carrier.take_receipt(self._user.user_id, envelope)
+
+    def take_list_request(self, envelope: Envelope) -> None:
+        """Take the question who is there."""
+        self._node.delivery.take_list_request(self._link, self._user, self._bucket(), envelope)
+
+    def take_key_request(self, envelope: Envelope) -> None:
+        """Take the question for somebody's key."""
+        self._node.delivery.take_key_request(self._link, self._user, self._bucket(), envelope)
+
+    def _bucket(self) -> Bucket:
+        if self._questions is None:
+            self._questions = self._node.bucket_for_questions()
+        return self._questions
+
+    def take_heartbeat(self, envelope: Envelope) -> None:
+        """Take a sign of life, and give one if that is asked for."""
+        check_sender(self._user, envelope)
         if envelope.payload.get("probe"):
-            link.send(self._origin.link_frame(link, socp.HEARTBEAT, envelope.sender, {}))
+            origin = self._node.host.origin
+            self._link.send(origin.link_frame(self._link, socp.HEARTBEAT, envelope.sender, {}))
+
+    def take_close(self, envelope: Envelope) -> None:
+        """Take a farewell."""
+        check_sender(self._user, envelope)
+        # Before it sees the end: whoever it tells of that finds it gone.
+        self._node.presence.detach(self._user.user_id, self._link)
+        self._link.finish()
+
+    def take_error(self, _envelope: Envelope) -> None:
+        """Pass over what a user has to complain about."""
+
+
+_OF_USERS: Mapping[str, Callable[[_UserHandlers, Envelope], None]] = {
+    socp.MSG_DIRECT: _UserHandlers.take_direct,
+    socp.MSG_PUBLIC_CHANNEL: _UserHandlers.take_broadcast,
+    socp.FILE_START: _UserHandlers.relay,
+    socp.FILE_CHUNK: _UserHandlers.relay,
+    socp.FILE_END: _UserHandlers.relay,
+    socp.FILE_ACK: _UserHandlers.relay,
+    socp.ACK: _UserHandlers.take_ack,
+    socp.USER_LIST_REQUEST: _UserHandlers.take_list_request,
+    socp.USER_KEY_REQUEST: _UserHandlers.take_key_request,
+    socp.HEARTBEAT: _UserHandlers.take_heartbeat,
+    socp.CTRL_CLOSE: _UserHandlers.take_close,
+    socp.ERROR: _UserHandlers.take_error,
+}

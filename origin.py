@@ -113,14 +113,19 @@ def check_link_frame(envelope: Envelope, key: PublicKey, link: Channel) -> None:
         check_origin(envelope, key)
 
 
-def key_of(text: str, expected_id: str) -> PublicKey:
+def key_of(text: str, expected_id: str, read: Callable[[str], PublicKey] = read_public_key) -> PublicKey:
     """Read a public key that must be the one of an id (section 4.1).
+
+    Args:
+        text: the key on the wire.
+        expected_id: the id.
+        read: parses it; keeps it parsed, or does not.
 
     Raises:
         ProtocolError: BAD_KEY.
     """
     try:
-        key = read_public_key(text)
+        key = read(text)
     except BadKey as error:
         raise ProtocolError(BAD_KEY, "not an RSA-4096 public key in its one encoding") from error
     if key.id != expected_id:

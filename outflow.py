@@ -15,8 +15,7 @@ import enum
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import gathering
 from budget import Budget
@@ -80,9 +79,9 @@ class Outflow:
         self._budget = budget if budget is not None else Budget(settings.limits.queues)
 
         self._lock = threading.RLock()  # guards all below; never held over a call that can block
-        self._out = threading.Condition(self._lock)
+        self._out: threading.Condition | None = None  # there once anybody has had to wait
         self._state = State.OPEN
-        self._waiting: deque[bytes | memoryview] = deque()
+        self._waiting: list[bytes | memoryview] = []  # taken from in batches; an empty deque has room for 64
         self._waiting_bytes = 0
         self._batch_bytes = 0  # that the writer is sending
         self._held = False  # section 5: nothing overtakes the ACK of the handshake
@@ -157,7 +156,7 @@ class Outflow:
                 return
             if not self._waiting:
                 self._full_since = None
-            self._out.notify_all()  # whoever waits until less waits here
+            self._notify()  # whoever waits until less waits here
         self._count(0)
         if self._waiting and not self._held:
             self._wake_writer()
@@ -176,12 +175,13 @@ class Outflow:
                 break  # the writer does the rest
         taken = self.transport.send_now(batch[0] if len(batch) == 1 else b"".join(batch))
         self._waiting_bytes -= taken
-        while taken:
-            first = self._waiting.popleft()
-            if len(first) > taken:
-                self._waiting.appendleft(memoryview(first)[taken:])
-                return
-            taken -= len(first)
+        count = 0
+        while taken and len(self._waiting[count]) <= taken:
+            taken -= len(self._waiting[count])
+            count += 1
+        if taken:
+            self._waiting[count] = memoryview(self._waiting[count])[taken:]
+        del self._waiting[:count]
 
     def hold(self) -> None:
         """Let what is sent wait, until `release`."""
@@ -197,7 +197,7 @@ class Outflow:
             if not self._waiting:
                 self._send(first)  # as is usual: no need of a writer
                 return
-            self._waiting.appendleft(first)
+            self._waiting.insert(0, first)
             self._waiting_bytes += len(first)
             self._flush()
 
@@ -251,7 +251,7 @@ class Outflow:
         """Wait until nothing waits to be sent; False when that took longer, or the link was closed."""
         gathering.flush_own()
         with self._lock:
-            idle = self._out.wait_for(
+            idle = self._wait_for(
                 lambda: self._state is not State.OPEN or not (self._waiting or self._writer_busy), seconds
             )
             return idle and self._state is State.OPEN
@@ -267,12 +267,25 @@ class Outflow:
                 return  # and what this thread gathers may become more
         gathering.flush_own()
         with self._lock:
-            self._out.wait_for(below, seconds)
+            self._wait_for(below, seconds)
+
+    def _wait_for(self, what: Callable[[], bool], seconds: float | None = None) -> bool:
+        """Wait until something is so, and return whether it is. `_lock` is held, but while this waits."""
+        if what():
+            return True
+        if self._out is None:
+            self._out = threading.Condition(self._lock)
+        return self._out.wait_for(what, seconds)
+
+    def _notify(self) -> None:
+        """Have all who wait look again. `_lock` is held."""
+        if self._out is not None:
+            self._out.notify_all()
 
     def _wake_writer(self) -> None:
         """Have the writer send what waits. `_lock` is held."""
         if self._writer_started:
-            self._out.notify_all()
+            self._notify()
             return
         self._writer_started = self._threads.start(f"{self.name} writer", self._write)
         if not self._writer_started:
@@ -289,26 +302,28 @@ class Outflow:
         finally:
             with self._lock:
                 self._writer_busy = False
-                self._out.notify_all()
+                self._notify()
 
     def _next_batch(self) -> bytes | memoryview | None:
         with self._lock:
             self._writer_busy = False
             self._batch_bytes = 0
             self._count(0)
-            self._out.notify_all()
-            self._out.wait_for(lambda: self._state is not State.OPEN or bool(self._waiting and not self._held))
+            self._notify()
+            self._wait_for(lambda: self._state is not State.OPEN or bool(self._waiting and not self._held))
             if self._state is State.CLOSED:
                 return None
             if not self._waiting:
                 self._say_last()
                 return None
-            batch, size = [], 0
+            batch: list[bytes | memoryview] = []
+            size = 0
             # A part of the queue alone: taking all of it would make a full one look as if it had been emptied.
             most = min(_BATCH_BYTES, self._queue_most // 8)
-            while self._waiting and size < most:
-                batch.append(self._waiting.popleft())
+            while len(batch) < len(self._waiting) and size < most:
+                batch.append(self._waiting[len(batch)])
                 size += len(batch[-1])
+            del self._waiting[: len(batch)]
             self._batch_bytes = size
             self._count(-size)
             self._writer_busy = True
@@ -337,4 +352,4 @@ class Outflow:
         self._waiting_bytes = self._batch_bytes = 0
         self._budget.note(self, 0)
         self.transport.shut()
-        self._out.notify_all()
+        self._notify()

@@ -87,9 +87,8 @@ def identifier(der: bytes) -> str:
     return str(uuid.UUID(bytes=hashlib.sha256(der).digest()[:16], version=4))
 
 
-@functools.lru_cache(maxsize=PARSED_KEYS_KEPT)
-def read_public_key(text: str) -> PublicKey:
-    """Parse a public key from its text on the wire, base64url(DER); what has been parsed is kept.
+def parse_public_key(text: str) -> PublicKey:
+    """Parse a public key from its text on the wire, base64url(DER).
 
     Raises:
         BadKey: anything but the one DER encoding of an RSA key of 4,096 bits with exponent 65537, or a modulus with a
@@ -108,6 +107,16 @@ def read_public_key(text: str) -> PublicKey:
     if public.der != der:
         raise BadKey("not the one DER encoding of the key")
     return public
+
+
+@functools.lru_cache(maxsize=PARSED_KEYS_KEPT)
+def read_public_key(text: str) -> PublicKey:
+    """Do the same, and keep what has been parsed, since most keys are needed again.
+
+    Raises:
+        BadKey: as there.
+    """
+    return parse_public_key(text)
 
 
 class KeyPair:

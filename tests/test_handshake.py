@@ -10,7 +10,7 @@ from typing import Any
 
 import socp
 from crypto.encoding import decode_base64url
-from crypto.keys import PublicKey
+from crypto.keys import PublicKey, read_public_key
 from crypto.signing import KeySigner
 from framing import decode_frame, encode_frame
 from handshake import Acceptor, Connector, HandshakeRefused, State, check_clock, new_nonce, says_tls
@@ -117,6 +117,22 @@ class HandshakeTest(unittest.TestCase):
         challenge = opened(pair.acceptor.receive(opened(pair.connector.hello())))
         self.assertEqual(challenge.sig, "")
         self.assertNotIn("hdr", challenge.payload)
+
+    def test_forgotten(self) -> None:
+        """Of a handshake that is done nothing is kept but that it was: not even its key among those kept parsed."""
+        read_public_key.cache_clear()
+        pair = Pair()
+        self.assertFalse(pair.acceptor.proved)
+        pair.prove()
+        self.assertTrue(pair.acceptor.proved)
+        pair.acceptor.accept()
+        pair.acceptor.forget()
+        self.assertIsNone(pair.acceptor.proof)
+        self.assertTrue(pair.acceptor.proved)
+        self.assertEqual(pair.acceptor.peer_id, key("alice").id)
+        misses = read_public_key.cache_info().misses
+        read_public_key(key("alice").public.text)
+        self.assertEqual(read_public_key.cache_info().misses, misses + 1)
 
     def test_nonces(self) -> None:
         """Nonces are 32 bytes, and never twice the same."""

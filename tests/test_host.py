@@ -20,7 +20,7 @@ from host import _LONG, Host, _take_of_stranger, send_gossip
 from link import Link
 from origin import Origin, check_origin
 from settings import Settings, Timers
-from socp import SERVER_HELLO_JOIN, Envelope, read_envelope
+from socp import SERVER_HELLO_JOIN, Envelope, LinkError, read_envelope
 from tests.tls import context_of
 from tests.vectors import key
 from threads import Deadline
@@ -123,6 +123,31 @@ class HostTest(unittest.TestCase):
         self.hosts["introducer"].established(link, proof.hello)
         self.serving.set()
         self.hosts["introducer"].dispatch(link, proof.key.id, {})
+
+    def test_the_rest(self) -> None:
+        """What `serve` returns is run too; what it raises is answered, though the handshake is forgotten by then."""
+        host = self.hosts["introducer"]
+
+        def serve(link: Link, acceptor: Acceptor, proof: Proof) -> Callable[[], None]:
+            welcome = {"assigned_id": proof.key.id, "introducer_id": key("introducer").id, "membership": {}}
+            link.send(acceptor.accept(**welcome, servers=[], clients=[]))
+            host.established(link, proof.hello)
+
+            def go_on() -> None:
+                acceptor.forget()
+                raise LinkError(socp.NOT_ALLOWED, "not here")
+
+            return go_on
+
+        host._serve = serve
+        farewells: list[Envelope] = []
+
+        def read(link: Link, _: Envelope) -> None:
+            self.hosts["server"].dispatch(link, key("introducer").id, {socp.ERROR: farewells.append})
+
+        self.hosts["server"].connect(self.address, self.connector(), read)
+        self.assertEqual([farewell.payload["code"] for farewell in farewells], [socp.NOT_ALLOWED])
+        check_origin(farewells[0], key("introducer").public)
 
     def connector(self) -> Connector:
         """Return the connecting side."""

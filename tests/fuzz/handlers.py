@@ -60,7 +60,8 @@ HANDLERS: Final[Mapping[ModuleType, str]] = {
     handshake: _ALL,
     host: _class("Host", "_run_accepted", "_check_newcomer", "_serve_proved", "dispatch", "_take", "connect")
     + "|shake_hands|send_gossip|_take_.*|_handle",
-    node: _class("Node", "_check_.*", "_last_attachment", "_serve", "_serve_user", "_take_.*", ".*_handlers"),
+    node: _class("Node", "_check_.*", "_last_attachment", "_serve", "_serve_user", "_take_.*", "_let_go", ".*_handlers")
+    + r"|_UserHandlers\..*",
     introducer: _class("Introducer", "_check_.*", "_serve", "_handlers", "_take_.*"),
     # A server's, for users and for servers.
     delivery: _ALL,

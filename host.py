@@ -54,6 +54,10 @@ _LONG = 32 * 1024
 Handler = Callable[[Envelope], None]
 
 
+def _never(_frame: bytes, _peer_id: str) -> bool:
+    return False
+
+
 class Handlers(Protocol):
     """What to do with each type of frame: a mapping, or what looks like one."""
 
@@ -286,10 +290,18 @@ class Host:
 
     # --- links that are up --------------------------------------------------------------------------------------
 
-    def dispatch(self, link: Link, peer_id: str, handlers: Handlers) -> None:
+    def dispatch(
+        self, link: Link, peer_id: str, handlers: Handlers, asks_nothing: Callable[[bytes, str], bool] = _never
+    ) -> None:
         """Read a link to its end, giving each envelope to the handler of its type.
 
         An error that a handler raises is answered and passed over, unless it is a LinkError.
+
+        Args:
+            link: what is read.
+            peer_id: whose it is.
+            handlers: by type.
+            asks_nothing: tells of a frame and the peer whether it is one that is right and has no effect.
 
         Raises:
             LinkError: an error that closes the link.
@@ -298,7 +310,8 @@ class Host:
             for frame in link.frames(gathering.flush):
                 if len(frame) > _LONG:
                     gathering.flush()
-                self._take(link, peer_id, frame, handlers)
+                if not asks_nothing(frame, peer_id):
+                    self._take(link, peer_id, frame, handlers)
                 del frame  # a large one, and what was read from it, are not kept while the next is waited for
                 gathering.flush_if_due()
 

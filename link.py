@@ -27,6 +27,8 @@ _STRANGER_READ = 4096
 # … and after it while less comes at a time, which is more than a user's heartbeat and less than most else: a reader
 # that waits keeps what it reads into, and most links are idle.
 _IDLE_READ = 256
+# Of the time after which a silent link is dead: so much later may it be found to be.
+_SILENCE_SLACK = 0.02
 
 
 class Link(Outflow):
@@ -93,7 +95,7 @@ class Link(Outflow):
         self._buffer.limit = limit
         self._read_most = _IDLE_READ
         self._heard = time.monotonic()
-        self._alarm_of_silence = self._alarms.after(self._settings.timers.silence, self._check_silence)
+        self._watch_silence(self._settings.timers.silence)
 
     def begin(self) -> None:
         """Do what comes before the first frame, which is the handshake of TLS.
@@ -165,12 +167,16 @@ class Link(Outflow):
         else:
             self._fail(LinkError(TIMEOUT, "a frame took too long to arrive"))
 
+    def _watch_silence(self, seconds: float) -> None:
+        slack = self._settings.timers.silence * _SILENCE_SLACK
+        self._alarm_of_silence = self._alarms.after_about(seconds, self._check_silence, slack=slack)
+
     def _check_silence(self) -> None:
         if self.closing:
             return
         left = self._heard + self._settings.timers.silence - time.monotonic()
         if left > 0:
-            self._alarm_of_silence = self._alarms.after(left, self._check_silence)
+            self._watch_silence(left)
         else:
             self._fail(LinkError(TIMEOUT, "nothing was heard for too long"))
 

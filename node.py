@@ -252,7 +252,7 @@ class Node:
         try:
             # The user may be here for days, and a key that is freed here would be kept by this thread's allocator.
             self.host.aside.do(forget)
-            self.host.dispatch(link, user.user_id, self._user_handlers(link, user))
+            self.host.dispatch(link, user.user_id, self._user_handlers(link, user), socp.is_plain_heartbeat)
         finally:
             self._let_go(link, user)
 

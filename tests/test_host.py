@@ -85,6 +85,13 @@ class ReaderTest(unittest.TestCase):
         Host.dispatch(host, link, PEER, {})
         self.assertEqual(flushed, [False, False, True])
 
+    def test_frames_that_ask_for_nothing(self) -> None:
+        """A frame that is said to be right and without effect is passed over, and no other."""
+        host, link = mock.create_autospec(Host, instance=True), mock.create_autospec(Link, instance=True)
+        link.frames.return_value = iter([b"a", b"b", b"c"])
+        Host.dispatch(host, link, PEER, {}, lambda frame, peer: (frame, peer) == (b"b", PEER))
+        self.assertEqual([call.args[2] for call in host._take.call_args_list], [b"a", b"c"])
+
     def test_who_had_to_give_way(self) -> None:
         """Nothing is done any more for a stranger whose link was closed while its frame waited for a core."""
         link, acceptor = mock.Mock(closing=True), mock.create_autospec(Acceptor, instance=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import unittest
 from typing import Any
@@ -52,6 +53,34 @@ class EnvelopeTest(unittest.TestCase):
         value = socp.make_envelope("X", USER, "*", 1, {})
         with self.assertRaisesRegex(ProtocolError, "the envelope's ts is missing or ill-typed"):
             read_envelope({**value, "ts": "<script>"})
+
+    def test_plain_heartbeats(self) -> None:
+        """What is taken for a heartbeat that asks for nothing is one to the JSON's reader too, and of that user."""
+        other = key("bob").id
+        plain = encode_frame(socp.make_envelope(socp.HEARTBEAT, USER, "*", socp.now_ms(), {}))
+        self.assertTrue(socp.is_plain_heartbeat(plain, USER))
+        self.assertFalse(socp.is_plain_heartbeat(plain, other))
+        envelopes = (
+            socp.make_envelope(socp.HEARTBEAT, USER, "*", 1, {"probe": True}),
+            socp.make_envelope(socp.HEARTBEAT, USER, other, 1, {}),
+            socp.make_envelope(socp.HEARTBEAT, USER, "*", 0, {}),
+            socp.make_envelope(socp.HEARTBEAT, USER, "*", -1, {}),
+            socp.make_envelope(socp.HEARTBEAT, USER, "*", socp.TS_END, {}),
+            socp.make_envelope(socp.HEARTBEAT, USER, "*", 1, {}, "AA"),
+            socp.make_envelope(socp.CTRL_CLOSE, USER, "*", 1, {}),
+            {**socp.make_envelope(socp.HEARTBEAT, USER, "*", 1, {}), "visited": []},
+        )
+        for value in envelopes:
+            with self.subTest(value):
+                self.assertFalse(socp.is_plain_heartbeat(encode_frame(value), USER))
+        rng = random.Random(7)
+        for _ in range(20_000):
+            changed = bytearray(plain)
+            changed[rng.randrange(len(plain))] = rng.choice(b'"{}[],:*\\\n 0129aAzHT\xff')
+            frame = bytes(changed)
+            if socp.is_plain_heartbeat(frame, USER):
+                read = read_envelope(decode_frame(frame))
+                self.assertEqual((read.type, read.sender, read.payload), (socp.HEARTBEAT, USER, {}))
 
     def test_ids(self) -> None:
         """An id has one spelling."""

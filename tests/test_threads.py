@@ -125,6 +125,14 @@ class AlarmsTest(unittest.TestCase):
         self.assertTrue(done.wait(PATIENCE))
         self.assertGreaterEqual(time.monotonic() - began, 0.05)
 
+    def test_about(self) -> None:
+        """Calls that may be made a little later are made together: no two wake the thread, and none is early."""
+        began = time.monotonic()
+        dues = {self.alarms.after_about(60.0 + 0.1 * number, self.fail, slack=5.0).due for number in range(1, 50)}
+        self.assertLessEqual(len({round(due, 1) for due in dues}), 3)
+        self.assertGreaterEqual(min(dues), began + 60.0)
+        self.assertLessEqual(max(dues), time.monotonic() + 60.0 + 5.0 + 5.0)
+
     def test_cancelled(self) -> None:
         """A call that was taken back is not made."""
         done = threading.Event()

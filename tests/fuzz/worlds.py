@@ -165,7 +165,8 @@ class ServerWorld(World):
             self.attach(name)
         user, link = self.users[name]
         handlers = self.node._user_handlers(link, user)
-        give_bytes(link, chunks, partial(self.node.host.dispatch, link, user.user_id, handlers))
+        dispatch = partial(self.node.host.dispatch, link, user.user_id, handlers, socp.is_plain_heartbeat)
+        give_bytes(link, chunks, dispatch)
 
     def _give_server(self, name: str, chunks: tuple[bytes, ...]) -> None:
         if self.peers[name].link.closing:

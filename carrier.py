@@ -7,6 +7,7 @@ of that user's, which runs while there is something to hand out and the user con
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 
 import socp
@@ -61,18 +62,29 @@ class Carrier:
 
     # --- new messages -------------------------------------------------------------------------------------------
 
-    def deliver(self, mail: Mail, answer: Answer) -> None:
+    def signing(self, mail: Mail, link: Link) -> Callable[[], bytes] | None:
+        """Return what makes the frame that `deliver` would send now; None if it would send none.
+
+        Args:
+            mail: the message.
+            link: its recipient's, not TLS.
+        """
+        return partial(self._frame, link, mail) if self._mail.goes_straight(mail) else None
+
+    def deliver(self, mail: Mail, answer: Answer, signed: bytes | None = None) -> None:
         """Give a message to a user who is here, or store it for when the user takes it.
 
         Args:
             mail: the message.
             answer: told if it is stored, or can be neither handed over nor stored.
+            signed: its frame, if that was made ahead; good for every link to its recipient that is not TLS.
         """
         handed = self._mail.hand(mail, answer)
         if handed is None:
             self._mail.store(mail, answer)
             return
-        sent = handed.link.send(self._frame(handed.link, mail))
+        frame = signed if signed is not None and not handed.link.secure else self._frame(handed.link, mail)
+        sent = handed.link.send(frame)
         if handed.stored:
             answer(None)  # it is as safe as it was when that was said first
         if sent is not Sent.YES and not handed.repeated:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 import socp
+from ahead import Step
 from answers import Answer, Answers
 from bucket import Bucket
 from carrier import Carrier
@@ -65,6 +68,18 @@ OVERFLOW: Mapping[str, Overflow] = {
 }
 
 
+@dataclass(slots=True)
+class _Signed:
+    """A message's frame that was signed ahead.
+
+    Attributes:
+        to: the user or the server that it is made for, over any link that is not TLS.
+    """
+
+    to: str
+    frame: bytes
+
+
 class Delivery:
     """Routes what users send.
 
@@ -96,6 +111,32 @@ class Delivery:
         Raises:
             ProtocolError: INVALID_SIG, BAD_TIMESTAMP, TOO_LARGE or USER_NOT_FOUND, with its msg_ref.
         """
+        mail = self._read_direct(sender, envelope)
+        self._deliver(mail, self._answers.to_sender(mail))
+
+    def begin_direct(self, sender: User, envelope: Envelope) -> Step | None:
+        """Return what of `take_direct` can be done ahead; see ahead.Stepwise."""
+        route = self._table.route(envelope.to)
+        local = route.where is Where.LOCAL
+        link = route.link if local else route.server_link
+        if route.user is None or link is None or link.secure:  # looked at first: over TLS it is as good as all
+            return None
+        try:
+            mail = self._read_direct(sender, envelope)
+        except ProtocolError:
+            return None
+        to = mail.recipient if local else route.user.home
+        work = self._carrier.signing(mail, link) if local else partial(self._to_home, mail, to, link)
+        if work is None:
+            return None
+
+        def then(frame: bytes) -> None:
+            self._deliver(mail, self._answers.to_sender(mail), signed=_Signed(to, frame))
+
+        return Step(work, then)
+
+    def _read_direct(self, sender: User, envelope: Envelope) -> Mail:
+        """Return a message of a user of ours; see `take_direct`."""
         mail = read_mail(envelope, sender.user_id, envelope.to)
         check_sender(sender, envelope, msg_ref=mail.msg_ref)
         age = socp.now_ms() - envelope.ts
@@ -107,7 +148,7 @@ class Delivery:
             )
         if not socp.is_id(envelope.to):
             raise ProtocolError(USER_NOT_FOUND, "a direct message goes to the id of a user", msg_ref=mail.msg_ref)
-        self._deliver(mail, self._answers.to_sender(mail))
+        return mail
 
     def _slow_down(self, link: Link) -> None:
         """Wait a moment before a user's next frame is read, if a lot waits for the server that this one went to.
@@ -125,14 +166,44 @@ class Delivery:
             if store:
                 self._take_over(mail, peer)
             else:
-                answer = self._answers.to_sender(mail, peer)
-                self._deliver(mail, answer, came_from=peer.id, forwarded=payload.get("forwarded", False))
+                self._deliver_from(peer, mail, forwarded=payload.get("forwarded", False))
         except ProtocolError as error:
             if store:  # that server has the message still, and its sender knows that it is stored
                 about = {"code": error.code, "detail": error.detail, **error.refs, "user_id": payload["sender"]}
                 peer.link.send(self._origin.link_frame(peer.link, ERROR, peer.id, about))
             else:
                 self._answers.refuse(payload["sender"], error, peer)
+
+    def begin_deliver(self, peer: Peer, envelope: Envelope) -> Step | None:
+        """Return what of `take_deliver` can be done ahead, of a message for a user of ours; see ahead.Stepwise."""
+        payload = envelope.payload
+        link = self._table.local_link(payload["user_id"])
+        if link is None or link.secure or payload.get("store", False):
+            return None
+        try:
+            mail = read_mail(envelope, payload["sender"], payload["user_id"])
+        except ProtocolError:
+            return None
+        sign = self._carrier.signing(mail, link)
+        if sign is None:
+            return None
+
+        def work() -> bytes:
+            _check_signature(mail)  # first: what nobody has signed is not to have us sign
+            return sign()
+
+        def then(frame: bytes) -> None:
+            signed = _Signed(mail.recipient, frame)
+            try:
+                self._deliver_from(peer, mail, forwarded=payload.get("forwarded", False), signed=signed)
+            except ProtocolError as error:
+                self._answers.refuse(mail.sender, error, peer)
+
+        return Step(work, then)
+
+    def _deliver_from(self, peer: Peer, mail: Mail, *, forwarded: bool, signed: _Signed | None = None) -> None:
+        answer = self._answers.to_sender(mail, peer)
+        self._deliver(mail, answer, came_from=peer.id, forwarded=forwarded, signed=signed)
 
     def _take_over(self, mail: Mail, peer: Peer) -> None:
         """Store what another server hands over (section 9); if its recipient is here, it is delivered from there."""
@@ -146,30 +217,45 @@ class Delivery:
         _check_signature(mail)
         self._carrier.store(mail, self._answers.to_server(mail, peer))
 
-    def _deliver(self, mail: Mail, answer: Answer, *, came_from: str = "", forwarded: bool = False) -> None:
+    def _deliver(
+        self,
+        mail: Mail,
+        answer: Answer,
+        *,
+        came_from: str = "",
+        forwarded: bool = False,
+        signed: _Signed | None = None,
+    ) -> None:
         route = self._table.route(mail.recipient)
         if route.user is None:
             raise ProtocolError(USER_NOT_FOUND, "no user with this id was ever seen here", msg_ref=mail.msg_ref)
-        if came_from:
+        if came_from and signed is None:  # what was signed ahead was checked before
             _check_signature(mail)  # a user of ours could only cheat itself of its own share
         home = route.user.home
         if route.where is Where.LOCAL:
-            self._carrier.deliver(mail, answer)
+            self._carrier.deliver(mail, answer, signed.frame if signed and signed.to == mail.recipient else None)
         elif (
             route.server_link is None
             or forwarded
             or home == came_from  # the user is just moving, and one of us two does not know it yet
-            or not self._pass_to_home(mail, home, route.server_link, forwarded=bool(came_from))
+            or not self._pass_to_home(mail, home, route.server_link, forwarded=bool(came_from), signed=signed)
         ):
             self._carrier.store(mail, answer)
 
-    def _pass_to_home(self, mail: Mail, home: str, link: Link, *, forwarded: bool) -> bool:
-        flags = {"forwarded": True} if forwarded else {}
-        frame = self._origin.link_frame(link, SERVER_DELIVER, home, mail.to_server(**flags), mail.ts)
+    def _pass_to_home(self, mail: Mail, home: str, link: Link, *, forwarded: bool, signed: _Signed | None) -> bool:
+        if signed is not None and signed.to == home and not link.secure:
+            frame = signed.frame
+        else:
+            frame = self._to_home(mail, home, link, forwarded=forwarded)
         sent = link.send(frame)
         if not forwarded:
             self._slow_down(link)
         return sent is Sent.YES
+
+    def _to_home(self, mail: Mail, home: str, link: Link, *, forwarded: bool = False) -> bytes:
+        """Return the frame that passes a message on to its recipient's home."""
+        flags = {"forwarded": True} if forwarded else {}
+        return self._origin.link_frame(link, SERVER_DELIVER, home, mail.to_server(**flags), mail.ts)
 
     def _hand_over(self, link: Link, frame: bytes, frame_type: str, refs: dict[str, str]) -> None:
         """Send a frame, and do what its type says when that cannot be.

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import socp
 from addresses import Address, listen, source_of
+from ahead import MOST, Ahead, Handler
 from aside import Aside
 from budget import Budget
 from channels import accept_transport, connect_transport
@@ -45,13 +46,12 @@ from threads import Alarms, Deadline, Threads
 from tls import TlsError
 from transport import PlainTransport, Transport
 from usual import read_usual
+from workers import Workers
 
 log = logging.getLogger("socp.host")
 
 # Bytes of a frame that may take long, as users of a server do, each of whom is verified: what was gathered goes first.
 _LONG = 32 * 1024
-
-Handler = Callable[[Envelope], None]
 
 
 def _never(_frame: bytes, _peer_id: str) -> bool:
@@ -94,6 +94,9 @@ class Host:
         self.threads = Threads()
         self.alarms = Alarms()
         self.aside = Aside(self.threads)
+        # Beside the reader that it is for, which signs as well. As much may wait as one reader gives: where several do,
+        # they keep all cores busy by themselves.
+        self.workers = Workers(self.threads, settings.timers.idle, spared=1, most=MOST)
         self.stopping = threading.Event()
         self._context = context
         self._check_hello = check_hello
@@ -306,32 +309,61 @@ class Host:
         Raises:
             LinkError: an error that closes the link.
         """
-        with Gathering() as gathering:
-            for frame in link.frames(gathering.flush):
-                if len(frame) > _LONG:
-                    gathering.flush()
-                if not asks_nothing(frame, peer_id):
-                    self._take(link, peer_id, frame, handlers)
-                del frame  # a large one, and what was read from it, are not kept while the next is waited for
-                gathering.flush_if_due()
+        ahead = Ahead(link, self.workers, partial(self._handle, link, peer_id))
+        with Gathering() as gathering, contextlib.closing(ahead):
 
-    def _take(self, link: Link, peer_id: str, frame: bytes, handlers: Handlers) -> None:
+            def settle() -> None:
+                ahead.settle()
+                gathering.flush()
+
+            try:
+                for frame in link.frames(settle):
+                    if len(frame) > _LONG:
+                        if not ahead.settle():
+                            break
+                        gathering.flush()
+                    if not asks_nothing(frame, peer_id):
+                        self._take(link, peer_id, frame, handlers, ahead)
+                    del frame  # a large one, and what was read from it, are not kept while the next is waited for
+                    gathering.flush_if_due()
+            except LinkError:
+                ahead.settle()  # what came before it counts still; if that is what has raised it, nothing waits
+                raise
+
+    def _take(self, link: Link, peer_id: str, frame: bytes, handlers: Handlers, ahead: Ahead) -> None:
         envelope = read_usual(frame)
         value = decode_frame(frame) if envelope is None else {}
         frame_type = value.get("type") if envelope is None else envelope.type
         try:
             if envelope is None:
-                _handle(socp.read_envelope(value, frame), handlers)
+                envelope = socp.read_envelope(value, frame)
+                handler = _handler_of(envelope, handlers)
+                socp.check_payload(envelope)
             else:
-                _handler_of(envelope, handlers)(envelope)  # its payload has been checked
+                handler = _handler_of(envelope, handlers)  # its payload has been checked
         except LinkError:
             raise
         except ProtocolError as error:
-            if frame_type in (ERROR, ACK):
-                log.info("%s sent a wrong %s: %s", peer_id, frame_type, error)
-                return  # never answered by an ERROR
-            log.info("%s: %s", peer_id, error)
-            link.send(self.origin.error(peer_id, error, link))
+            if ahead.settle():
+                self._answer(link, peer_id, frame_type, error)
+        else:
+            ahead.put(envelope, handler)
+
+    def _handle(self, link: Link, peer_id: str, envelope: Envelope, handler: Handler) -> None:
+        try:
+            handler(envelope)
+        except LinkError:
+            raise
+        except ProtocolError as error:
+            self._answer(link, peer_id, envelope.type, error)
+
+    def _answer(self, link: Link, peer_id: str, frame_type: object, error: ProtocolError) -> None:
+        """Tell a peer what is wrong with a frame."""
+        if frame_type in (ERROR, ACK):
+            log.info("%s sent a wrong %s: %s", peer_id, frame_type, error)
+            return  # never answered by an ERROR
+        log.info("%s: %s", peer_id, error)
+        link.send(self.origin.error(peer_id, error, link))
 
     def close(self, link: Link, reason: str) -> None:
         """Close a link in an orderly way (section 6.4)."""
@@ -385,6 +417,7 @@ class Host:
             else:
                 self.close(link, "shutting down")
         self.aside.stop()
+        self.workers.stop()
         self.threads.join(Deadline(deadline.left() * 0.8))
         with self._changed:
             late = list(self._links)
@@ -458,12 +491,6 @@ def send_gossip(envelope: Mapping[str, object], own_id: str, visited: Iterable[s
         return
     for link in targets.values():
         link.send(frame)
-
-
-def _handle(envelope: Envelope, handlers: Handlers) -> None:
-    handler = _handler_of(envelope, handlers)
-    socp.check_payload(envelope)
-    handler(envelope)
 
 
 def _handler_of(envelope: Envelope, handlers: Handlers) -> Handler:

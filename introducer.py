@@ -21,6 +21,7 @@ from typing import Any
 import socp
 from access import Access, ListError
 from addresses import Address
+from ahead import Handler
 from channels import add_tls_flags, check_tls_flags, with_tls_flags
 from console import say, speak_utf8, start_logging
 from crypto.encoding import canonical
@@ -29,7 +30,7 @@ from crypto.signing import KeySigner, Signer
 from files import replace_file
 from flags import User, add_flags, with_flags
 from handshake import Acceptor, Proof
-from host import Handler, Host, send_gossip
+from host import Host, send_gossip
 from link import Link
 from membership import Membership, check_announce, check_host, issue
 from origin import Origin, check_link_frame

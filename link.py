@@ -115,7 +115,7 @@ class Link(Outflow):
         """Yield each whole frame, until the peer closes or this link is closed.
 
         Args:
-            before_wait: called when there is none at hand.
+            before_wait: called when there is none at hand. What it raises comes out here.
 
         Raises:
             LinkError: the errors of section 2: BAD_FRAME, TOO_LARGE, TIMEOUT.
@@ -133,9 +133,11 @@ class Link(Outflow):
                 if self._sign_of_life is not None and not self._sign_of_life.is_set():
                     self._sign_of_life.set()
                 return frame
+            before_wait()
+            if self.closing:
+                break  # by what was handled just now: nobody need wait for the peer's end of it
             if self._buffer.begun and self._frame_began is None:
                 self._watch_frame()
-            before_wait()
             try:
                 data = self.transport.receive(self._read_most)
             except OSError as error:

@@ -102,16 +102,28 @@ class Mailboxes:
             if box is None or box.link is None:
                 return None
             entry = box.entries.get(mail.key)
+            if not self._goes_straight(box, entry, mail):
+                return None
             if entry is not None:
-                if entry.holder is not box.link:
-                    return None
                 if entry.on_disk is not OnDisk.YES:
                     entry.tell(answer)
                 return Handed(box.link, repeated=True, stored=entry.on_disk is OnDisk.YES)
-            if box.pump is not None or not self._may_keep(box, mail.size):
-                return None
             self._add(box, mail, box.link, (answer,))
             return Handed(box.link, repeated=False, stored=False)
+
+    def goes_straight(self, mail: Mail) -> bool:
+        """Tell whether `hand` would have a message go to its recipient's link now."""
+        with self._lock:
+            box = self._boxes.get(mail.recipient)
+            if box is None or box.link is None:
+                return False
+            return self._goes_straight(box, box.entries.get(mail.key), mail)
+
+    def _goes_straight(self, box: Box, entry: Entry | None, mail: Mail) -> bool:
+        """Tell the same of a message that has `entry` already, if any, for a user who is here. `_lock` is held."""
+        if entry is not None:
+            return entry.holder is box.link
+        return box.pump is None and self._may_keep(box, mail.size)
 
     def _may_keep(self, box: Box, size: int) -> bool:
         """Tell whether one more message may go out and be kept in memory. `_lock` is held."""

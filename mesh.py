@@ -15,11 +15,12 @@ from functools import partial
 
 import socp
 from addresses import Address
+from ahead import Handler, Step, Stepwise
 from backoff import Backoff
 from crypto.keys import PublicKey
 from directory import Directory
 from handshake import Connector, HandshakeRefused
-from host import Handler, Host, send_gossip
+from host import Host, send_gossip
 from link import Link
 from membership import Membership, check_announce, newest, read_membership
 from origin import check_link_frame
@@ -404,12 +405,33 @@ class Mesh:
             if envelope.sender != peer.id:
                 log.info("%s passed on a %s that is not its own; dropped", peer.id, envelope.type)
                 return
-            if envelope.to not in (self._origin.id, socp.EVERYONE):
+            if not self._is_for_us(envelope):
                 raise ProtocolError(NOT_ALLOWED, f"{envelope.type} is not addressed to this server")
             check_link_frame(envelope, peer.key, peer.link)
             handler(envelope)
 
         return checked
+
+    def own_stepwise(self, peer: Peer, handler: Handler, begin: Callable[[Envelope], Step | None]) -> Stepwise:
+        """Return the same for frames that are begun ahead: the check is done ahead as well, before the step's work."""
+
+        def begin_checked(envelope: Envelope) -> Step | None:
+            if envelope.sender != peer.id or not self._is_for_us(envelope):
+                return None
+            step = begin(envelope)
+            if step is None:
+                return None
+
+            def work() -> bytes:
+                check_link_frame(envelope, peer.key, peer.link)
+                return step.work()
+
+            return Step(work, step.then)
+
+        return Stepwise(self.own(peer, handler), begin_checked)
+
+    def _is_for_us(self, envelope: Envelope) -> bool:
+        return envelope.to in (self._origin.id, socp.EVERYONE)
 
     def fresh(self, envelope: Envelope) -> bytes | None:
         """Return what a gossiped frame is remembered by, None when it is a repeat or out of time (section 7.3)."""

@@ -13,6 +13,7 @@ import mailstore
 import socp
 from access import Access
 from addresses import Address
+from ahead import Handler, Step, Stepwise
 from answers import Speaker
 from bucket import Bucket
 from carrier import Carrier
@@ -23,7 +24,7 @@ from delivery import Delivery, check_sender
 from directory import Directory
 from forwarding import Forwarder
 from handshake import Acceptor, Proof
-from host import Handler, Host
+from host import Host
 from known import KnownUsers
 from link import Link
 from mailboxes import Mailboxes
@@ -279,7 +280,9 @@ class Node:
             socp.HEARTBEAT: mesh.own(peer, partial(presence.take_heartbeat, peer)),
             socp.USER_SYNC: mesh.own(peer, partial(presence.take_sync, peer)),
             socp.USER_SYNC_REQUEST: mesh.own(peer, partial(presence.take_sync_request, peer)),
-            socp.SERVER_DELIVER: mesh.own(peer, partial(delivery.take_deliver, peer)),
+            socp.SERVER_DELIVER: mesh.own_stepwise(
+                peer, partial(delivery.take_deliver, peer), partial(delivery.begin_deliver, peer)
+            ),
             socp.CTRL_CLOSE: mesh.own(peer, partial(mesh.take_close, peer)),
             socp.ERROR: mesh.own(peer, partial(delivery.take_error, peer)),
             # Gossip, which proves itself.
@@ -321,12 +324,18 @@ class _UserHandlers:
 
     def get(self, frame_type: str) -> Handler | None:
         """Return the handler of a type; see host.Handlers."""
+        if frame_type == socp.MSG_DIRECT:
+            return Stepwise(self.take_direct, self.begin_direct)
         take = _OF_USERS.get(frame_type)
         return None if take is None else partial(take, self)
 
     def take_direct(self, envelope: Envelope) -> None:
         """Take a direct message."""
         self._node.delivery.take_direct(self._user, envelope)
+
+    def begin_direct(self, envelope: Envelope) -> Step | None:
+        """Begin with a direct message ahead of its turn."""
+        return self._node.delivery.begin_direct(self._user, envelope)
 
     def take_broadcast(self, envelope: Envelope) -> None:
         """Take a broadcast."""
@@ -373,7 +382,6 @@ class _UserHandlers:
 
 
 _OF_USERS: Mapping[str, Callable[[_UserHandlers, Envelope], None]] = {
-    socp.MSG_DIRECT: _UserHandlers.take_direct,
     socp.MSG_PUBLIC_CHANNEL: _UserHandlers.take_broadcast,
     socp.FILE_START: _UserHandlers.relay,
     socp.FILE_CHUNK: _UserHandlers.relay,

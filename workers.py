@@ -51,6 +51,11 @@ class Task(Generic[Result]):
             self._work = None
             self._done.set()
 
+    @property
+    def done(self) -> bool:
+        """Whether it need not be waited for any more."""
+        return self._done.is_set()
+
     def result(self) -> Result:
         """Return what has come of it, waiting for whoever is at it, or doing it here."""
         self.run()
@@ -67,11 +72,15 @@ class Workers:
     Args:
         threads: where they are registered.
         idle: seconds after which one ends that has nothing to do.
+        spared: cores that are left to those who give.
+        most: tasks that may wait; what is more is done by whoever needs it.
     """
 
-    def __init__(self, threads: Threads, idle: float) -> None:
+    def __init__(self, threads: Threads, idle: float, *, spared: int = 0, most: int | None = None) -> None:
         self._threads = threads
         self._idle = idle
+        self._spared = spared
+        self._most = most
         self._changed = threading.Condition()  # guards all below
         self._waiting: deque[Callable[[], None]] = deque()
         self._running = 0
@@ -81,10 +90,10 @@ class Workers:
     def give(self, work: Callable[[], None]) -> None:
         """Have work done, a task's `run`, once there is a core for it; where there is one, by whoever needs it."""
         with self._changed:
-            if self._stopped or CORES == 1:
+            if self._stopped or CORES == 1 or (self._most is not None and len(self._waiting) >= self._most):
                 return
             self._waiting.append(work)
-            starts = self._free < len(self._waiting) and self._running < CORES
+            starts = self._free < len(self._waiting) and self._running < CORES - self._spared
             self._running += starts
             self._changed.notify()
         if starts and not self._threads.start("worker", self._work):

@@ -24,6 +24,7 @@ from socp import SERVER_HELLO_JOIN, Envelope, LinkError, read_envelope
 from tests.tls import context_of
 from tests.vectors import key
 from threads import Deadline
+from workers import Workers
 
 PATIENCE = 10.0
 PEER = key("server2").id
@@ -71,9 +72,10 @@ class ReaderTest(unittest.TestCase):
     def test_long_frames(self) -> None:
         """What was gathered is sent before a frame is taken that may take long, and not before each of the others."""
         host = mock.create_autospec(Host, instance=True)
+        host.workers = mock.create_autospec(Workers, instance=True)
         outlet, flushed = mock.Mock(), list[bool]()
 
-        def take(_link: Link, _peer: str, _frame: bytes, _handlers: object) -> None:
+        def take(_link: Link, _peer: str, _frame: bytes, _handlers: object, _ahead: object) -> None:
             flushed.append(outlet.flush.called)
             gathering = current()
             assert gathering is not None

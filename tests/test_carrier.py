@@ -59,6 +59,27 @@ class CarrierTest(MailTest):
         self.assertTrue(told.silent)
         self.assertEqual(self.rows(), [])
 
+    def test_signed_ahead(self) -> None:
+        """What was signed ahead is sent, unless the recipient is on TLS by now; what would wait is not signed."""
+        frames = Frames()
+        self.carrier.begin(ALICE, frames.link)
+        make = self.carrier.signing(make_mail(), frames.link)
+        assert make is not None
+        signed = make()
+        self.carrier.deliver(make_mail(), Told(), signed)
+        frames.link.send.assert_called_once_with(signed)
+        check_origin(frames.next(), key("server").public)
+        newer = Frames()
+        newer.link.secure = True
+        self.carrier.begin(ALICE, newer.link)
+        self.assertEqual(newer.texts(1), ["x"])  # it was not confirmed
+        self.confirm("x")
+        self.carrier.deliver(make_mail("y"), Told(), b"made for a link without TLS")
+        frame = newer.next()
+        self.assertEqual((frame.payload["ciphertext"], frame.sig), ("y", ""))
+        self.carrier.end(ALICE, newer.link)
+        self.assertIsNone(self.carrier.signing(make_mail("z"), newer.link))
+
     def test_stored_first(self) -> None:
         """Who comes back is given what is stored, oldest first, then what is new, and what is confirmed is deleted."""
         self.store(*(make_mail(text) for text in "abc"))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import unittest
+from collections.abc import Callable
 from typing import Any, cast
 from unittest import mock
 
 import socp
+from ahead import Step
 from carrier import Carrier
 from crypto.signing import MESSAGE, KeySigner, message_reference, sign_content
 from delivery import OVERFLOW, Delivery, Overflow, check_sender
@@ -306,3 +309,112 @@ class MessagesTest(unittest.TestCase):
             self.assertEqual((frame["type"], frame["to"]), (frame_type, self.other.id))
             del frame["payload"]["hdr"]
             self.assertEqual(frame["payload"], {**about, **payload})
+
+
+class AheadTest(MessagesTest):
+    """All that is said above holds where what can be done ahead is, over plain links; and what is done ahead."""
+
+    def setUp(self) -> None:
+        """Have every message begun ahead."""
+        super().setUp()
+        self.signed = mock.Mock(return_value=b"signed for bob")
+        self.carrier.signing.return_value = self.signed
+        self.begun = 0
+        self.meanwhile: Callable[[], object] = lambda: None
+        for whole, begin in (("take_direct", "begin_direct"), ("take_deliver", "begin_deliver")):
+            take = functools.partial(self.take, getattr(self.delivery, whole), getattr(self.delivery, begin))
+            patch = mock.patch.object(self.delivery, whole, take)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def take(
+        self,
+        whole: Callable[[Any, Envelope], None],
+        begin: Callable[[Any, Envelope], Step | None],
+        whose: Any,
+        envelope: Envelope,
+    ) -> None:
+        """Take a message as a reader does."""
+        before = self.calls()
+        step, frame = begin(whose, envelope), None
+        if step is not None:
+            with contextlib.suppress(ProtocolError):
+                frame = step.work()
+                self.begun += 1
+        self.assertEqual(self.calls(), before)  # whatever is done ahead has no effect
+        self.meanwhile()
+        if step is None or frame is None:
+            whole(whose, envelope)
+        else:
+            step.then(frame)
+
+    def calls(self) -> list[int]:
+        """Return how often something was handed on."""
+        calls = (self.carrier.deliver, self.carrier.store, self.sent(self.home), self.sent(self.other))
+        return [call.call_count for call in calls]
+
+    def test_what_is_ahead(self) -> None:
+        """A frame that is made ahead is the one that is sent, to a user who is here or to a home."""
+        self.from_user(BOB)
+        self.from_server(BOB, self.other)
+        self.assertEqual([call.args[2] for call in self.carrier.deliver.call_args_list], 2 * [b"signed for bob"])
+        origin = self.delivery._origin
+        with mock.patch.object(origin, "signer", mock.Mock(wraps=origin.signer)) as signer:
+            self.from_user(key("carol").id)
+        signer.sign.assert_called_once()
+        frame = socp.read_envelope(decode_frame(self.sent(self.home).call_args.args[0]))
+        self.assertEqual((frame.type, frame.to), (socp.SERVER_DELIVER, self.home.id))
+        check_origin(frame, key("server").public)
+        self.assertEqual(self.begun, 3)
+
+    def test_what_is_not(self) -> None:
+        """Nothing is made ahead that would not be sent: for who is on TLS, or nowhere, and of what is refused."""
+        self.carrier.signing.return_value = None  # others wait before it
+        self.from_user(BOB)
+        self.from_server(BOB, self.other)
+        self.carrier.signing.return_value = self.signed
+        cast("Any", self.table.local_link(BOB)).secure = cast("Any", self.home.link).secure = True
+        for name in ("bob", "carol", "dave"):
+            self.carrier.reset_mock()
+            self.from_user(key(name).id)
+            self.from_server(key(name).id, self.other)
+            self.carrier.signing.assert_not_called()
+        cast("Any", self.table.local_link(BOB)).secure = False
+        self.from_server(BOB, self.other, store=True)
+        self.ciphertext = "BB"
+        self.from_server(BOB, self.other)  # not signed by its sender
+        wire = socp.make_envelope(socp.MSG_DIRECT, BOB, BOB, socp.now_ms(), {"ciphertext": "", "content_sig": ""})
+        wire["payload"] = {"ciphertext": "AA", "sender_pub": "x", "content_sig": "s"}
+        self.assertIsNone(self.delivery.begin_direct(user("alice"), socp.read_envelope(wire)))
+        self.signed.assert_not_called()
+        self.assertEqual(self.begun, 0)
+
+    def test_recipient_who_moves(self) -> None:
+        """Where a message goes is decided at its turn: what was made for elsewhere is made anew."""
+        self.meanwhile = lambda: self.place("carol", self.other.id, ts=2)
+        self.from_user(key("carol").id)
+        frame = socp.read_envelope(decode_frame(self.sent(self.other).call_args.args[0]))
+        self.assertEqual(frame.to, self.other.id)
+        check_origin(frame, key("server").public)
+        self.assertEqual(self.outcome(), "other SERVER_DELIVER")
+        self.meanwhile = lambda: self.table.attach(
+            user("carol", 3), mock.create_autospec(Link, instance=True, secure=False)
+        )
+        self.from_user(key("carol").id)
+        self.assertIsNone(self.carrier.deliver.call_args.args[2])
+        self.assertEqual(self.outcome(), "delivered")
+        self.meanwhile = lambda: self.table.detach(BOB, cast("Link", self.table.local_link(BOB)))
+        self.from_user(BOB)
+        self.assertEqual(self.outcome(), "stored")
+
+    def test_home_on_tls_by_now(self) -> None:
+        """What was signed ahead for a server is not sent to it where nothing needs be signed."""
+        self.meanwhile = lambda: setattr(self.home.link, "secure", True)
+        self.from_user(key("carol").id)
+        self.assertEqual(decode_frame(self.sent(self.home).call_args.args[0])["sig"], "")
+
+    def test_recipient_forgotten(self) -> None:
+        """An error that is met at its turn is told to the server that the message came from."""
+        self.meanwhile = lambda: setattr(self.delivery, "_table", RoutingTable(OWN))
+        self.from_server(BOB, self.other)
+        self.assertEqual(self.outcome(), "other USER_NOT_FOUND")

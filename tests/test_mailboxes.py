@@ -236,8 +236,10 @@ class KeptTest(MailTest):
         self.mail.attach(ALICE, self.link)
 
     def hand(self, text: str = "x") -> bool:
-        """Tell whether a message goes straight to alice's link."""
+        """Tell whether a message goes straight to alice's link, which is said before as well, and twice."""
+        said = [self.mail.goes_straight(make_mail(text)) for _ in range(2)]
         handed = self.mail.hand(make_mail(text), Told())
+        self.assertEqual(said, 2 * [handed is not None])
         self.assertTrue(handed is None or handed.link is self.link)
         return handed is not None
 

@@ -108,6 +108,28 @@ class WorkersTest(unittest.TestCase):
         self.workers.give(task.run)
         self.assertIs(task.result(), here)
 
+    def test_most(self) -> None:
+        """Where only so many may wait, whoever needs the result of one more does the work."""
+        workers = Workers(self.threads, PATIENCE, spared=1, most=2)
+        self.addCleanup(workers.stop)
+        begun, end = threading.Event(), threading.Event()
+
+        def work() -> bool:
+            begun.set()
+            return end.wait(PATIENCE)
+
+        workers.give(Task(work).run)
+        self.assertTrue(begun.wait(PATIENCE))  # the one core that is not left to others has something to do
+        tasks = [Task(threading.current_thread) for _ in range(3)]
+        for task in tasks:
+            workers.give(task.run)
+        end.set()
+        workers.stop()
+        self.assertEqual(self.threads.join(Deadline(PATIENCE)), [])
+        self.assertEqual([task.done for task in tasks], [True, True, False])
+        self.assertIs(tasks[2].result(), threading.current_thread())
+        self.assertNotIn(threading.current_thread(), [task.result() for task in tasks[:2]])
+
     def test_idle(self) -> None:
         """A worker without work ends, and another one takes its place when there is some."""
         workers = Workers(self.threads, 0.0)

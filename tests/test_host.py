@@ -12,18 +12,22 @@ from unittest import mock
 
 import socp
 from addresses import Address
+from ahead import Handler, Step, Stepwise
 from crypto.signing import KeySigner
-from framing import BODY_MOST, SEPARATORS_MOST, decode_frame, encode_frame
+from framing import BODY_MOST, FROM_SERVER, SEPARATORS_MOST, BodyLimit, FrameBuffer, decode_frame, encode_frame
 from gathering import current
 from handshake import Acceptor, Connector, HandshakeRefused, Proof
 from host import _LONG, Host, _take_of_stranger, send_gossip
 from link import Link
 from origin import Origin, check_origin
+from outflow import Sent
 from settings import Settings, Timers
-from socp import SERVER_HELLO_JOIN, Envelope, LinkError, read_envelope
+from socp import SERVER_HELLO_JOIN, TOO_LARGE, Envelope, LinkError, read_envelope
+from tests.sockets import receive_envelope, tcp_pair
 from tests.tls import context_of
 from tests.vectors import key
 from threads import Deadline
+from transport import PlainTransport
 from workers import Workers
 
 PATIENCE = 10.0
@@ -99,6 +103,101 @@ class ReaderTest(unittest.TestCase):
         link, acceptor = mock.Mock(closing=True), mock.create_autospec(Acceptor, instance=True)
         self.assertIsNone(_take_of_stranger(link, acceptor, b"never looked at"))
         acceptor.receive.assert_not_called()
+
+
+class TurnsTest(unittest.TestCase):
+    """What comes in one read, when some of it is signed for ahead; the test is the peer."""
+
+    def setUp(self) -> None:
+        """Have a user's link, with a handler of HEARTBEAT that sends what was made ahead: the frame's time."""
+        self.host = Host(
+            Origin(KeySigner(key("server"))),
+            Settings(),
+            context=context_of("server"),
+            check_hello=lambda *_: None,
+            last_attachment=lambda _: 0,
+            serve=lambda *_: None,
+        )
+        self.addCleanup(self.host.stop, Deadline(PATIENCE))
+        ours, self.peer = tcp_pair()
+        self.addCleanup(self.peer.close)
+        self.link = self.host._new_link(PlainTransport(ours), "conn", BodyLimit(1000, TOO_LARGE))
+        self.addCleanup(self.host._end, self.link)
+        self.addCleanup(self.link.abort)
+        self.handlers: dict[str, Handler] = {
+            socp.HEARTBEAT: Stepwise(lambda _: self.fail("not ahead"), self.begin),
+            socp.CTRL_CLOSE: lambda _: self.link.finish(),
+        }
+
+    def begin(self, envelope: Envelope) -> Step:
+        """Return what can be done ahead of a HEARTBEAT."""
+        wire = socp.make_envelope(socp.HEARTBEAT, PEER, "*", envelope.ts, {})
+        return Step(lambda: encode_frame(wire), lambda frame: self.assertIs(self.link.send(frame), Sent.YES))
+
+    def say(self, *types_and_times: tuple[str, int], last: bytes = b"") -> None:
+        """Have frames come, and last of all some bytes."""
+        frames = [socp.make_envelope(kind, PEER, "*", ts, {}) for kind, ts in types_and_times]
+        self.peer.sendall(b"".join(map(encode_frame, frames)) + last)
+
+    def answers(self) -> list[object]:
+        """Return the times of what was made ahead, and the codes of errors, in the order in which they were sent."""
+        self.link.abort()
+        buffer, found = FrameBuffer(FROM_SERVER), list[object]()
+        while (envelope := receive_envelope(self.peer, buffer, PATIENCE)) is not None:
+            found.append(envelope.payload["code"] if envelope.type == socp.ERROR else envelope.ts)
+        return found
+
+    def test_order(self) -> None:
+        """Errors have their place among what is signed ahead, and one that ends the link comes after all before it."""
+        beats = [(socp.HEARTBEAT, ts) for ts in range(1, 10)]
+        self.say(*beats[:2], ("NEW", 1), *beats[2:8], (socp.CTRL_CLOSE, 1), beats[8], last=b"xxxx")
+        with self.assertRaises(LinkError) as caught:
+            self.host.dispatch(self.link, PEER, self.handlers)
+        self.assertEqual(caught.exception.code, TOO_LARGE)
+        expected = [1, 2, socp.UNKNOWN_TYPE, *range(3, 9), socp.BAD_ENVELOPE, 9]
+        self.assertEqual(self.answers(), expected)
+
+    def test_frame_that_is_none(self) -> None:
+        """A frame that is no JSON ends the link as well, and what came before it counts."""
+        self.say((socp.HEARTBEAT, 1), (socp.HEARTBEAT, 2), last=b"\0\0\0\2[]" + encode_frame({"type": "never seen"}))
+        with self.assertRaises(LinkError) as caught:
+            self.host.dispatch(self.link, PEER, self.handlers)
+        self.assertEqual(caught.exception.code, socp.BAD_FRAME)
+        self.assertEqual(self.answers(), [1, 2])
+
+    def test_farewell(self) -> None:
+        """What comes behind a farewell is not handled, and nobody waits until the peer has closed as well."""
+        self.handlers["BYE"] = bye = mock.Mock(side_effect=lambda _: self.link.finish())
+        with mock.patch.dict(socp.SHAPES, {"BYE": socp.SHAPES[socp.HEARTBEAT]}):
+            self.say((socp.HEARTBEAT, 1), ("BYE", 1), (socp.HEARTBEAT, 2), ("NEW", 1))
+            reader = threading.Thread(target=self.host.dispatch, args=(self.link, PEER, self.handlers))
+            reader.start()
+            reader.join(PATIENCE)
+        self.assertFalse(reader.is_alive())
+        bye.assert_called_once()
+        self.assertEqual(self.answers(), [1])
+
+    def test_long_frame(self) -> None:
+        """A long frame is handled when all before it has been, and not if that was a farewell."""
+        self.link.handshake_done(FROM_SERVER)
+        long = encode_frame(socp.make_envelope("NEW", PEER, "*", 1, {"x": "x" * _LONG}))
+        self.say((socp.HEARTBEAT, 1), last=long)
+        self.say((socp.HEARTBEAT, 2), last=long)
+        self.peer.shutdown(socket.SHUT_WR)
+        self.host.dispatch(self.link, PEER, self.handlers)
+        self.assertEqual(self.answers(), [1, socp.UNKNOWN_TYPE, 2, socp.UNKNOWN_TYPE])
+
+    def test_long_frame_after_a_farewell(self) -> None:
+        """One that comes behind a farewell is not looked at."""
+        self.link.handshake_done(FROM_SERVER)
+        self.handlers["BYE"] = lambda _: self.link.finish()
+        with mock.patch.dict(socp.SHAPES, {"BYE": socp.SHAPES[socp.HEARTBEAT]}):
+            last = encode_frame(socp.make_envelope("NEW", PEER, "*", 1, {"x": "x" * _LONG}))
+            self.say((socp.HEARTBEAT, 1), ("BYE", 1), last=last)
+            with mock.patch.object(self.host, "_take", wraps=self.host._take) as take:
+                self.host.dispatch(self.link, PEER, self.handlers)
+        self.assertEqual(take.call_count, 2)
+        self.assertEqual(self.answers(), [1])
 
 
 class HostTest(unittest.TestCase):

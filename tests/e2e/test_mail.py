@@ -444,6 +444,25 @@ class EndTest(NetworkTest):
         erin = self.restart()
         self.assertEqual([sig(erin.expect(USER_DELIVER)) for _ in refs], refs)
 
+    def test_told_to_stop_at_work(self) -> None:
+        """A server that is told to stop while a lot waits for it ends in time, and what it has handed out is stored."""
+        frames, refs, ts = list[bytes](), list[str](), socp.now_ms()
+        for number in range(60):
+            payload = self.dave.message("erin", str(number), ts)
+            refs.append(message_reference(str(payload["content_sig"])))
+            frames.append(encode_frame(socp.make_envelope(socp.MSG_DIRECT, self.dave.id, self.erin.id, ts, payload)))
+        self.dave.send_bytes(b"".join(frames))
+        delivered = [sig(self.erin.expect(USER_DELIVER))]
+        self.program.signal(signal.SIGTERM)
+        while (envelope := self.erin.read()) is not None:
+            if envelope.type == USER_DELIVER:
+                delivered.append(sig(envelope))
+        self.erin.close()
+        self.assertEqual(self.program.wait(5), 0)
+        stored = self.disk.stored()
+        self.assertEqual(stored, refs[: len(stored)])
+        self.assertEqual(delivered, stored[: len(delivered)])
+
     def test_told_to_stop_with_a_locked_disk(self) -> None:
         """A disk that takes nothing does not keep a server from ending in time, with a word about what is lost."""
         self.dave.tell("erin", "hello")

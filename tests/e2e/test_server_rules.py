@@ -473,6 +473,26 @@ class DeliverTest(ServersTest):
         self.second.expect_error(BAD_ENVELOPE)
         dave.expect_silence()
 
+    def test_all_at_once(self) -> None:
+        """What a server sends in one go is delivered in its order, but what is not signed by it, or by its sender."""
+        dave, frames, texts = self.attached("dave"), list[bytes](), list[str]()
+        for number in range(12):
+            payload, change = self.deliver("dave", str(number)), {}
+            if number == 3:
+                payload["content_sig"] = self.deliver("dave", "another")["content_sig"]
+            elif number == 7:
+                change = {"sig": "AA"}
+            else:
+                texts.append(payload["ciphertext"])
+            envelope = self.second.origin.signed(SERVER_DELIVER, self.server_id, payload, self.ts)
+            frames.append(encode_frame({**envelope, **change}))
+        self.second.send_bytes(b"".join(frames))
+        for user in (key("frank").id, None):  # of whom, when that is known to be so
+            error = self.second.expect_error(INVALID_SIG)
+            self.assertEqual(error.payload.get("user_id"), user)
+        self.assertEqual([dave.expect(USER_DELIVER).payload["ciphertext"] for _ in texts], texts)
+        dave.expect_silence()
+
     def test_size(self) -> None:
         """A message of more than 64 blocks is TOO_LARGE from a server too."""
         payload = self.deliver("dave")

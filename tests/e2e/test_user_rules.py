@@ -66,6 +66,34 @@ class DirectTest(RulesTest):
         self.assertEqual((delivered.ts, delivered.to), (ts, self.erin.id))
         self.assertEqual(delivered.payload, {**payload, "sender": self.dave.id, "hdr": delivered.payload["hdr"]})
 
+    def test_all_at_once(self) -> None:
+        """What is sent in one go is handled in its order, and what comes to each is too, whatever has to be signed."""
+        frames, texts, ts = list[bytes](), list[str](), socp.now_ms()
+
+        def add(frame_type: str, payload: dict[str, Any], to: str) -> None:
+            frames.append(encode_frame(socp.make_envelope(frame_type, self.dave.id, to, ts, payload)))
+
+        for number in range(24):
+            payload = self.dave.message("erin", str(number), ts)
+            texts.append(str(payload["ciphertext"]))
+            add(MSG_DIRECT, payload, self.erin.id)
+            if number == 5:
+                add("NEW", {}, socp.EVERYONE)
+            elif number == 11:
+                add(MSG_PUBLIC_CHANNEL, self.dave.broadcast("in between", ts), socp.PUBLIC)
+                texts.append("in between")
+            elif number == 17:
+                add(MSG_DIRECT, {**payload, "sender_pub": key("alice").public.text}, self.erin.id)
+        self.dave.send_bytes(b"".join(frames))
+        answers = self.dave.read_until_answer()
+        codes = [envelope.payload["code"] for envelope in answers if envelope.type == socp.ERROR]
+        self.assertEqual(codes, [socp.UNKNOWN_TYPE, INVALID_SIG])
+        came = [frame for frame in self.erin.read_until_answer() if frame.type != socp.HEARTBEAT]
+        self.assertEqual([frame.payload.get("ciphertext", frame.payload.get("text")) for frame in came], texts)
+        for frame in came:
+            if frame.type == USER_DELIVER:
+                check_origin(frame, key("server").public)
+
     def test_receipt(self) -> None:
         """A receipt reaches the sender as the bytes that the recipient sent."""
         msg_ref = self.dave.tell("erin", "hello")

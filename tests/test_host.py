@@ -8,6 +8,7 @@ import socket
 import threading
 import unittest
 from collections.abc import Callable
+from dataclasses import replace
 from unittest import mock
 
 import socp
@@ -112,22 +113,26 @@ class TurnsTest(unittest.TestCase):
         """Have a user's link, with a handler of HEARTBEAT that sends what was made ahead: the frame's time."""
         self.host = Host(
             Origin(KeySigner(key("server"))),
-            Settings(),
+            Settings(replace(Timers(), idle=10 * PATIENCE)),
             context=context_of("server"),
             check_hello=lambda *_: None,
             last_attachment=lambda _: 0,
             serve=lambda *_: None,
         )
         self.addCleanup(self.host.stop, Deadline(PATIENCE))
+        self.connect()
+        self.handlers: dict[str, Handler] = {
+            socp.HEARTBEAT: Stepwise(lambda _: self.fail("not ahead"), self.begin),
+            socp.CTRL_CLOSE: lambda _: self.link.finish(),
+        }
+
+    def connect(self) -> None:
+        """Have a new link."""
         ours, self.peer = tcp_pair()
         self.addCleanup(self.peer.close)
         self.link = self.host._new_link(PlainTransport(ours), "conn", BodyLimit(1000, TOO_LARGE))
         self.addCleanup(self.host._end, self.link)
         self.addCleanup(self.link.abort)
-        self.handlers: dict[str, Handler] = {
-            socp.HEARTBEAT: Stepwise(lambda _: self.fail("not ahead"), self.begin),
-            socp.CTRL_CLOSE: lambda _: self.link.finish(),
-        }
 
     def begin(self, envelope: Envelope) -> Step:
         """Return what can be done ahead of a HEARTBEAT."""
@@ -167,15 +172,29 @@ class TurnsTest(unittest.TestCase):
 
     def test_farewell(self) -> None:
         """What comes behind a farewell is not handled, and nobody waits until the peer has closed as well."""
-        self.handlers["BYE"] = bye = mock.Mock(side_effect=lambda _: self.link.finish())
-        with mock.patch.dict(socp.SHAPES, {"BYE": socp.SHAPES[socp.HEARTBEAT]}):
-            self.say((socp.HEARTBEAT, 1), ("BYE", 1), (socp.HEARTBEAT, 2), ("NEW", 1))
-            reader = threading.Thread(target=self.host.dispatch, args=(self.link, PEER, self.handlers))
-            reader.start()
-            reader.join(PATIENCE)
-        self.assertFalse(reader.is_alive())
-        bye.assert_called_once()
-        self.assertEqual(self.answers(), [1])
+        for behind in ((), ((socp.HEARTBEAT, 2), ("NEW", 1))):
+            with self.subTest(behind=behind):
+                self.handlers["BYE"] = bye = mock.Mock(side_effect=lambda _: self.link.finish())
+                with mock.patch.dict(socp.SHAPES, {"BYE": socp.SHAPES[socp.HEARTBEAT]}):
+                    self.say((socp.HEARTBEAT, 1), ("BYE", 1), *behind)
+                    reader = threading.Thread(target=self.host.dispatch, args=(self.link, PEER, self.handlers))
+                    reader.start()
+                    reader.join(PATIENCE)
+                self.assertFalse(reader.is_alive())
+                bye.assert_called_once()
+                self.assertEqual(self.answers(), [1])
+            self.connect()
+
+    def test_workers_end(self) -> None:
+        """Who signs ahead ends with the host, however long that would wait for something to do."""
+        with mock.patch("workers.CORES", 2):
+            self.say(*[(socp.HEARTBEAT, ts) for ts in range(1, 10)])
+            self.peer.shutdown(socket.SHUT_WR)
+            self.host.dispatch(self.link, PEER, self.handlers)
+        workers = [thread for thread in threading.enumerate() if thread.name == "worker"]
+        self.assertEqual(len(workers), 1)
+        self.host.stop(Deadline(PATIENCE))
+        self.assertFalse(workers[0].is_alive())
 
     def test_long_frame(self) -> None:
         """A long frame is handled when all before it has been, and not if that was a farewell."""
@@ -188,8 +207,9 @@ class TurnsTest(unittest.TestCase):
         self.assertEqual(self.answers(), [1, socp.UNKNOWN_TYPE, 2, socp.UNKNOWN_TYPE])
 
     def test_long_frame_after_a_farewell(self) -> None:
-        """One that comes behind a farewell is not looked at."""
+        """One that comes behind a farewell, in the same read, is not looked at."""
         self.link.handshake_done(FROM_SERVER)
+        self.link._read_most = 2 * _LONG
         self.handlers["BYE"] = lambda _: self.link.finish()
         with mock.patch.dict(socp.SHAPES, {"BYE": socp.SHAPES[socp.HEARTBEAT]}):
             last = encode_frame(socp.make_envelope("NEW", PEER, "*", 1, {"x": "x" * _LONG}))

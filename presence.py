@@ -136,17 +136,27 @@ class Presence:
         begin()
         link.release(first)
         self.publish(change)
-        payload = {**user.to_wire(), "server_id": self._origin.id}
-        signed = partial(self._origin.signed, USER_ADVERTISE, EVERYONE, payload)
-        self._mesh().spread(self._host.aside.do(signed))
+        if self._is_heard():
+            payload = {**user.to_wire(), "server_id": self._origin.id}
+            signed = partial(self._origin.signed, USER_ADVERTISE, EVERYONE, payload)
+            self._mesh().spread(self._host.aside.do(signed))
 
     def detach(self, user_id: str, link: Link) -> None:
         """Note that a link of a user has ended; harmless when it was not in use any more."""
         user, change = self._table.detach(user_id, link)
         if user is not None:
             self.publish(change)
-            payload = {"user_id": user_id, "server_id": self._origin.id, "attach_ts": user.attach.ts}
-            self._mesh().spread(self._origin.signed(USER_REMOVE, EVERYONE, payload))
+            if self._is_heard():
+                payload = {"user_id": user_id, "server_id": self._origin.id, "attach_ts": user.attach.ts}
+                self._mesh().spread(self._origin.signed(USER_REMOVE, EVERYONE, payload))
+
+    def _is_heard(self) -> bool:
+        """Tell whether there is any server to sign for. To be asked once a change is in the table, never before.
+
+        A server that is not linked when this looks is put in the table later, and then our users are read there for the
+        USER_SYNC that it is sent: as they have been since the change.
+        """
+        return bool(self._table.server_links())
 
     def publish(self, change: Change) -> None:
         """Write a change to the directory, and have our users told of it."""

@@ -95,6 +95,7 @@ class ReaderTest(unittest.TestCase):
     def test_frames_that_ask_for_nothing(self) -> None:
         """A frame that is said to be right and without effect is passed over, and no other."""
         host, link = mock.create_autospec(Host, instance=True), mock.create_autospec(Link, instance=True)
+        host.workers = mock.create_autospec(Workers, instance=True)
         link.frames.return_value = iter([b"a", b"b", b"c"])
         Host.dispatch(host, link, PEER, {}, lambda frame, peer: (frame, peer) == (b"b", PEER))
         self.assertEqual([call.args[2] for call in host._take.call_args_list], [b"a", b"c"])

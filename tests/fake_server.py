@@ -64,7 +64,7 @@ class FakeServer:
     def expect_client(self) -> None:
         """Take the next client, in a thread."""
         self.hang_up()
-        self._thread = threading.Thread(target=self._shake_hands, daemon=True)
+        self._thread = threading.Thread(target=self._shake_hands, args=(self._thread,), daemon=True)
         self._thread.start()
 
     def attached(self) -> None:
@@ -78,7 +78,9 @@ class FakeServer:
         assert self._thread is not None
         self._thread.join(PATIENCE)
 
-    def _shake_hands(self) -> None:
+    def _shake_hands(self, before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join(PATIENCE)  # else it might read from our connection, which stands where its own did
         acceptor = Acceptor(self.origin, lambda *_: None, lambda _: self._after, DAY)
         with contextlib.suppress(OSError):
             self._connection, _ = self._listener.accept()

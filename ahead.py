@@ -35,6 +35,9 @@ class Step:
     then: Callable[[bytes], None]
 
 
+Begin = Callable[[Envelope], Step | None]
+
+
 @dataclass(slots=True)
 class Stepwise:
     """A handler of frames of which RSA can be done ahead.
@@ -46,7 +49,7 @@ class Stepwise:
     """
 
     whole: Handler
-    begin: Callable[[Envelope], Step | None]
+    begin: Begin
 
     def __call__(self, envelope: Envelope) -> None:
         """Handle a frame whole."""

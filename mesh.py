@@ -15,7 +15,7 @@ from functools import partial
 
 import socp
 from addresses import Address
-from ahead import Handler, Step, Stepwise
+from ahead import Begin, Handler, Step, Stepwise
 from backoff import Backoff
 from crypto.keys import PublicKey
 from directory import Directory
@@ -398,40 +398,25 @@ class Mesh:
 
     # --- frames -------------------------------------------------------------------------------------------------
 
-    def own(self, peer: Peer, handler: Handler) -> Handler:
-        """Return a handler for frames that are the peer's own, and checked to be."""
+    def own(self, peer: Peer, handler: Handler, begin: Begin | None = None) -> Handler:
+        """Return a handler for frames that are the peer's own, and checked to be, also before they are begun ahead."""
 
         def checked(envelope: Envelope) -> None:
             if envelope.sender != peer.id:
                 log.info("%s passed on a %s that is not its own; dropped", peer.id, envelope.type)
                 return
-            if not self._is_for_us(envelope):
+            if envelope.to not in (self._origin.id, socp.EVERYONE):
                 raise ProtocolError(NOT_ALLOWED, f"{envelope.type} is not addressed to this server")
             check_link_frame(envelope, peer.key, peer.link)
             handler(envelope)
 
-        return checked
+        return checked if begin is None else Stepwise(checked, partial(self._begin_own, peer, begin))
 
-    def own_stepwise(self, peer: Peer, handler: Handler, begin: Callable[[Envelope], Step | None]) -> Stepwise:
-        """Return the same for frames that are begun ahead: the check is done ahead as well, before the step's work."""
-
-        def begin_checked(envelope: Envelope) -> Step | None:
-            if envelope.sender != peer.id or not self._is_for_us(envelope):
-                return None
-            step = begin(envelope)
-            if step is None:
-                return None
-
-            def work() -> bytes:
-                check_link_frame(envelope, peer.key, peer.link)
-                return step.work()
-
-            return Step(work, step.then)
-
-        return Stepwise(self.own(peer, handler), begin_checked)
-
-    def _is_for_us(self, envelope: Envelope) -> bool:
-        return envelope.to in (self._origin.id, socp.EVERYONE)
+    def _begin_own(self, peer: Peer, begin: Begin, envelope: Envelope) -> Step | None:
+        if envelope.sender != peer.id or envelope.to not in (self._origin.id, socp.EVERYONE):
+            return None
+        step = begin(envelope)
+        return Step(partial(_check_and_work, envelope, peer, step.work), step.then) if step is not None else None
 
     def fresh(self, envelope: Envelope) -> bytes | None:
         """Return what a gossiped frame is remembered by, None when it is a repeat or out of time (section 7.3)."""
@@ -499,6 +484,11 @@ class Mesh:
 def _check_server(server_id: str, key: PublicKey) -> None:
     if key.id != server_id:
         raise HandshakeRefused(socp.BAD_KEY, f"another server answers there: {key.id}")
+
+
+def _check_and_work(envelope: Envelope, peer: Peer, work: Callable[[], bytes]) -> bytes:
+    check_link_frame(envelope, peer.key, peer.link)
+    return work()
 
 
 def _log_error(peer: Peer, envelope: Envelope) -> None:

@@ -280,7 +280,7 @@ class Node:
             socp.HEARTBEAT: mesh.own(peer, partial(presence.take_heartbeat, peer)),
             socp.USER_SYNC: mesh.own(peer, partial(presence.take_sync, peer)),
             socp.USER_SYNC_REQUEST: mesh.own(peer, partial(presence.take_sync_request, peer)),
-            socp.SERVER_DELIVER: mesh.own_stepwise(
+            socp.SERVER_DELIVER: mesh.own(
                 peer, partial(delivery.take_deliver, peer), partial(delivery.begin_deliver, peer)
             ),
             socp.CTRL_CLOSE: mesh.own(peer, partial(mesh.take_close, peer)),

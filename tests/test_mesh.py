@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import unittest
-from typing import Any
+from functools import partial
+from typing import Any, cast
 from unittest import mock
 
 import socp
-from ahead import Step
+from ahead import Step, Stepwise
 from crypto.signing import KeySigner
 from link import Link
 from mesh import Mesh, Peer
@@ -23,12 +24,11 @@ class OwnTest(unittest.TestCase):
         """Have a handler for them."""
         self.mesh: Any = mock.create_autospec(Mesh, instance=True)
         self.mesh._origin = Origin(KeySigner(key("server")))
-        self.mesh._is_for_us = lambda envelope: Mesh._is_for_us(self.mesh, envelope)
-        self.mesh.own = lambda peer, handler: Mesh.own(self.mesh, peer, handler)
+        self.mesh._begin_own = partial(Mesh._begin_own, self.mesh)
         peer = Peer(mock.create_autospec(Link, instance=True, secure=False), key("server2").public)
         self.whole, self.work = mock.Mock(), mock.Mock(return_value=b"made")
         self.begin = mock.Mock(return_value=Step(self.work, mock.Mock()))
-        self.handler = Mesh.own_stepwise(self.mesh, peer, self.whole, self.begin)
+        self.handler = cast("Stepwise", Mesh.own(self.mesh, peer, self.whole, self.begin))
 
     def envelope(self, *, signer: str = "server2", to: str = key("server").id, **change: object) -> Envelope:
         """Return a frame, with some of it changed after it was signed."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Final
 
+import ahead
 import answers
 import carrier
 import chat
@@ -58,8 +59,19 @@ HANDLERS: Final[Mapping[ModuleType, str]] = {
     ciphers: r"Cipher\.of_manifest|open_chunk",
     # The handshake, and which frame goes to which handler.
     handshake: _ALL,
-    host: _class("Host", "_run_accepted", "_check_newcomer", "_serve_proved", "dispatch", "_take", "connect")
-    + "|shake_hands|send_gossip|_take_.*|_handle",
+    host: _class(
+        "Host",
+        "_run_accepted",
+        "_check_newcomer",
+        "_serve_proved",
+        "dispatch",
+        "_take",
+        "_handle",
+        "_answer",
+        "connect",
+    )
+    + "|shake_hands|send_gossip|_take_.*|_handler_of",
+    ahead: _class("Ahead", "put", "settle", "_take_first"),
     node: _class("Node", "_check_.*", "_last_attachment", "_serve", "_serve_user", "_take_.*", "_let_go", ".*_handlers")
     + r"|_UserHandlers\..*",
     introducer: _class("Introducer", "_check_.*", "_serve", "_handlers", "_take_.*"),
@@ -67,13 +79,27 @@ HANDLERS: Final[Mapping[ModuleType, str]] = {
     delivery: _ALL,
     presence: _class("Presence", "attach", "detach", "publish", "take_.*", "_check_gossip", "_note_.*", "_read_entry"),
     mesh: _class(
-        "Mesh", "own", "fresh", "take_.*", "answer_.*", "check_.*", "_learn", "serve", "_serve_.*", "expect_link"
+        "Mesh",
+        "own",
+        "_begin_own",
+        "fresh",
+        "take_.*",
+        "answer_.*",
+        "check_.*",
+        "_learn",
+        "serve",
+        "_serve_.*",
+        "expect_link",
     ),
     forwarding: _class("Forwarder", "take_answer"),
-    carrier: _class("Carrier", "begin", "end", "take_receipt", "deliver", "store", "kick", "_run", "_hand_out"),
+    carrier: _class(
+        "Carrier", "begin", "end", "take_receipt", "signing", "deliver", "store", "kick", "_run", "_hand_out"
+    ),
     mailboxes: _class(
         "Mailboxes",
         "hand",
+        "goes_straight",
+        "_goes_straight",
         "_may_keep",
         "store",
         "_begin_to_store",

@@ -26,6 +26,8 @@ class Mail:
     Attributes:
         ts: the sender's, Unix ms; its signature covers it.
         msg_ref: what it is called in ACK and ERROR.
+        key: what tells it from every other message for the same user: its sender and its msg_ref.
+        size: the bytes that count against limits.
     """
 
     recipient: str
@@ -35,19 +37,13 @@ class Mail:
     content_sig: str = field(repr=False)
     ts: int
     msg_ref: str = field(init=False)
+    key: Key = field(init=False)
+    size: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.msg_ref = message_reference(self.content_sig)
-
-    @property
-    def key(self) -> Key:
-        """What tells it from every other message for the same user: its sender and its msg_ref."""
-        return (self.sender, self.msg_ref)
-
-    @property
-    def size(self) -> int:
-        """The bytes that count against limits."""
-        return len(self.ciphertext) + len(self.sender_pub) + len(self.content_sig)
+        self.key = (self.sender, self.msg_ref)
+        self.size = len(self.ciphertext) + len(self.sender_pub) + len(self.content_sig)
 
     def signed_values(self) -> dict[str, object]:
         """Return what its sender has signed (section 4.3)."""

@@ -292,7 +292,8 @@ class Mailboxes:
                 return False
             self._finish(box, entry)
             waits = box.waits()
-        self._doom_if_stored([entry])
+        if entry.on_disk is not OnDisk.NO:  # as most that are confirmed never were
+            self._doom_if_stored([entry])
         return waits
 
     def begin_pump(self, user_id: str) -> object | None:

@@ -25,7 +25,7 @@ from host import Host
 from link import Link
 from mail import Mail, read_mail
 from mesh import Mesh, Peer
-from messages import check_broadcast
+from messages import broadcast_key, check_broadcast
 from origin import key_of
 from outflow import Sent
 from routing import Route, RoutingTable, Where
@@ -374,7 +374,7 @@ class Delivery:
 
     def _publish(self, envelope: Envelope, visited: tuple[str, ...]) -> None:
         mesh = self._mesh()
-        seen = mesh.fresh(envelope)
+        seen = mesh.fresh(envelope, broadcast_key(envelope))
         if seen is None or envelope.to != socp.PUBLIC:
             return
         check_broadcast(envelope)

@@ -418,12 +418,18 @@ class Mesh:
         step = begin(envelope)
         return Step(partial(_check_and_work, envelope, peer, step.work), step.then) if step is not None else None
 
-    def fresh(self, envelope: Envelope) -> bytes | None:
-        """Return what a gossiped frame is remembered by, None when it is a repeat or out of time (section 7.3)."""
+    def fresh(self, envelope: Envelope, key: bytes | None = None) -> bytes | None:
+        """Return what a gossiped frame is remembered by, None when it is a repeat or out of time (section 7.3).
+
+        Args:
+            envelope: the frame.
+            key: what names it as surely as the hash of section 7.3, where there is such a thing.
+        """
         if abs(envelope.ts - socp.now_ms()) > self._skew:
             log.info("gossip of %s is out of time; dropped", envelope.sender)
             return None
-        key = SeenCache.key(envelope.ts, envelope.sender, envelope.to, envelope.payload)
+        if key is None:
+            key = SeenCache.key(envelope.ts, envelope.sender, envelope.to, envelope.payload)
         return None if self._seen.has(key) else key
 
     def remember(self, key: bytes) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import socp
 from crypto.signing import BROADCAST, MANIFEST, KeySigner, Purpose, sign_content
-from messages import check_broadcast, read_manifest
+from messages import broadcast_key, check_broadcast, read_manifest
 from socp import BAD_ENVELOPE, BAD_KEY, INVALID_SIG, TOO_LARGE, Envelope, ProtocolError
 from tests.vectors import key
 
@@ -47,6 +47,40 @@ class BroadcastTest(unittest.TestCase):
         self.refused(INVALID_SIG, "hi", content_sig="")
         self.refused(BAD_KEY, "hi", sender_pub=key("bob").public.text)
         self.refused(BAD_ENVELOPE, "hi", text="\ud800")
+
+
+class BroadcastKeyTest(unittest.TestCase):
+    """broadcast_key."""
+
+    def key_of(self, ts: int = 5, sender: str = ALICE, to: str = socp.PUBLIC, **change: Any) -> bytes | None:
+        """Return what a broadcast is remembered by, with some of it changed."""
+        payload = {"text": "hi", "content_sig": "AAAA", "sender_pub": "key"} | change
+        wire = socp.make_envelope(socp.MSG_PUBLIC_CHANNEL, sender, to, ts, payload)
+        return broadcast_key(socp.read_envelope(wire))
+
+    def test_all_is_named(self) -> None:
+        """Whatever is other in a broadcast, also where one value ends, has it remembered for itself."""
+        keys = [
+            self.key_of(),
+            self.key_of(ts=6),
+            self.key_of(sender=BOB),
+            self.key_of(to=BOB),
+            self.key_of(text="ho"),
+            self.key_of(text=""),
+            self.key_of(text="\ud800"),
+            self.key_of(sender_pub="yek"),
+            self.key_of(sender_pub="keyA", content_sig="AAA"),
+            self.key_of(content_sig="AAAB"),
+            self.key_of(content_sig="AAAAh", text="i"),
+            self.key_of(content_sig="AAA", text="Ahi"),
+        ]
+        self.assertEqual(len(set(keys)), len(keys))
+        self.assertNotIn(None, keys)
+        self.assertEqual(self.key_of(), keys[0])
+
+    def test_what_was_added(self) -> None:
+        """A broadcast that somebody has added something to is to be named with all of that."""
+        self.assertIsNone(self.key_of(x="y"))
 
 
 class ManifestTest(unittest.TestCase):

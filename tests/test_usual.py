@@ -10,7 +10,7 @@ import socp
 from crypto.encoding import encode_base64url
 from framing import HEADER_BYTES, decode_frame, encode_frame
 from mail import Mail
-from socp import ACK, MSG_DIRECT, USER_DELIVER, Envelope, ProtocolError
+from socp import ACK, MSG_DIRECT, MSG_PUBLIC_CHANNEL, USER_DELIVER, Envelope, ProtocolError
 from tests.vectors import key
 from usual import read_usual, write_delivery
 
@@ -48,6 +48,18 @@ def receipt(chance: random.Random) -> bytes:
     return encode_frame(socp.make_envelope(ACK, BOB, ALICE, _TS + chance.randrange(10**9), payload))
 
 
+_PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace('"', "").replace("\\", "")
+
+
+def broadcast(chance: random.Random, characters: int = 40) -> bytes:
+    """Return a broadcast as clients write it."""
+    said = "".join(chance.choices(_PRINTABLE, k=characters))
+    payload = {"text": said, "sender_pub": text(chance, 734), "content_sig": text(chance, 683)}
+    return encode_frame(
+        socp.make_envelope(MSG_PUBLIC_CHANNEL, ALICE, socp.PUBLIC, _TS + chance.randrange(10**9), payload)
+    )
+
+
 def framed(body: bytes) -> bytes:
     """Return a body with its length."""
     return len(body).to_bytes(HEADER_BYTES, "big") + body
@@ -76,8 +88,15 @@ class ReadTest(unittest.TestCase):
         return usual is not None, full is not None
 
     def test_as_clients_write(self) -> None:
-        """Messages of any number of blocks and receipts, as clients write them, are read the short way and alike."""
+        """Messages of any number of blocks, receipts and broadcasts are read the short way, and alike."""
         chance = random.Random(1)
+        for characters in (0, 1, 100, 16_384):
+            self.assertEqual(self.compare(broadcast(chance, characters)), (True, True))
+        self.assertEqual(self.compare(broadcast(chance, 16_385)), (False, True))
+        self.assertEqual(
+            self.compare(framed(broadcast(chance)[4:].replace(b'"text":"', b'"text":"' + b"," * 70_000))),
+            (False, False),
+        )
         for blocks in (*range(1, 65), *[1] * 100):
             for frame in (message(chance, blocks), receipt(chance)):
                 self.assertEqual(self.compare(frame), (True, True), frame)
@@ -86,8 +105,8 @@ class ReadTest(unittest.TestCase):
         """Of frames spoilt in thousands of ways, none is read here that the full way refuses, or reads otherwise."""
         chance = random.Random(2)
         both = full_alone = neither = 0
-        for number in range(20_000):
-            body = bytearray((message(chance) if number % 2 else receipt(chance))[HEADER_BYTES:])
+        for _ in range(20_000):
+            body = bytearray(chance.choice((message, receipt, broadcast))(chance)[HEADER_BYTES:])
             for _ in range(chance.choice((1, 1, 1, 2, 3))):
                 self.spoil(chance, body)
             outcome = self.compare(framed(bytes(body)))
@@ -121,7 +140,7 @@ class ReadTest(unittest.TestCase):
     def test_every_place(self) -> None:
         """At no place of a frame can a character be put in, for another or beside it, that would be read otherwise."""
         chance = random.Random(3)
-        for frame in (message(chance), receipt(chance)):
+        for frame in (message(chance), receipt(chance), broadcast(chance)):
             body = frame[HEADER_BYTES:]
             for place in range(len(body) + 1):
                 for snippet in chance.sample(_SNIPPETS, 2):
@@ -132,6 +151,7 @@ class ReadTest(unittest.TestCase):
         """Each field that the short way must leave to the full way, is left to it: also what that would take."""
         chance = random.Random(4)
         sent, confirmed = message(chance)[HEADER_BYTES:], receipt(chance)[HEADER_BYTES:]
+        public = broadcast(chance)[HEADER_BYTES:]
         last = sent.index(b'","sender_pub"')
         for body, taken in (
             (sent.replace(b'"sig":""', b'"sig":"AA"'), True),
@@ -151,6 +171,15 @@ class ReadTest(unittest.TestCase):
             (confirmed.replace(b'"ACK"', b'"MSG_DIRECT"'), False),
             (confirmed.replace(b'"status":"', b'"status":"_'), True),
             (confirmed.replace(b'"status":"', b'"status":"'), True),
+            (public.replace(b'"text":"', b'"text":"\xc3\xa9'), True),
+            (public.replace(b'"text":"', b'"text":"\\n'), True),
+            (public.replace(b'"text":"', b'"text":"\t'), False),
+            (public.replace(b'"text":"', b'"text":"\x7f'), True),
+            (public.replace(b'"to":"public"', b'"to":"' + BOB.encode() + b'"'), True),
+            (public.replace(b'"to":"public"', b'"to":"*"'), True),
+            (public.replace(b'"sig":""}', b'"sig":"","visited":[]}'), True),
+            (public.replace(b'"content_sig":"', b'"content_sig":"='), True),
+            (public.replace(b'"sender_pub":"', b'"x":"","sender_pub":"'), True),
             (confirmed + b" ", True),
             (b" " + confirmed, True),
         ):

@@ -16,9 +16,10 @@ from crypto.keys import BadKey, PublicKey
 from display import visible
 from transport import READ_BYTES, PlainTransport
 
-_RECORD_BYTES = 16_384  # of plaintext; TLS allows no more in one record
 _HANDSHAKE_READ = 4096  # bytes in one go: all that strangers make us keep must be little
-_BATCH_BYTES = 4 * _RECORD_BYTES  # of ciphertext that the writer makes before it sends it
+# What is encrypted and sent in one go: four full records. Each call lets go of the interpreter's lock, and has to get
+# it back. Of what the socket does not take, the link's queue goes on to count the plaintext.
+_BATCH_BYTES = 4 * 16_384
 # A peer can have TLS answer it (to a key update), and then not read the answers: beyond this, it is closed.
 _UNSENT_MOST = 4 * _BATCH_BYTES
 
@@ -51,6 +52,7 @@ class TlsTransport:
         self._unsent = b""  # ciphertext that the socket has not taken
         self._ahead = 0  # bytes of plaintext that `send_now` has encrypted, and has not said to be sent
         self._sending = False  # `send` has ciphertext in its hands, which nothing must overtake
+        self._left = True  # TLS may have decrypted more than the last read had room for
 
     @property
     def peer(self) -> str:
@@ -125,10 +127,16 @@ class TlsTransport:
         """Return up to `room` bytes of what can be decrypted, and send what that gives rise to. `_lock` is held."""
         parts: list[bytes] = []
         try:
-            while room and (part := self._tls.read(room)):
+            # To ask TLS for what cannot be there costs as much as what is.
+            while room and (self._left or self._incoming.pending):
+                self._left = False
+                part = self._tls.read(room)
+                if not part:
+                    self._ended = True  # the peer has announced it
+                    break
                 parts.append(part)
                 room -= len(part)
-            self._ended = room > 0  # the peer has announced it
+            self._left = not room
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
@@ -152,7 +160,7 @@ class TlsTransport:
                 sent += self._take_ahead(len(view) - sent)
                 if sent == len(view):
                     break
-                self._ahead = self._encrypt(view[sent : sent + _RECORD_BYTES])
+                self._ahead = self._encrypt(view[sent : sent + _BATCH_BYTES])
         return sent
 
     def send(self, data: bytes | memoryview) -> None:
@@ -164,7 +172,7 @@ class TlsTransport:
         while True:
             with self._lock:
                 while rest and self._outgoing.pending < _BATCH_BYTES:
-                    rest = rest[self._encrypt(rest[:_RECORD_BYTES]) :]
+                    rest = rest[self._encrypt(rest[:_BATCH_BYTES]) :]
                 ciphertext = self._take_unsent()
                 if not ciphertext:
                     # In the same moment in which nothing is left: else what the reader has to say would be left lying.

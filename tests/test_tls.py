@@ -94,6 +94,21 @@ class PassingTest(TlsTest):
             thread.join(PATIENCE)
         self.assertEqual(heard, sent[::-1])
 
+    def test_less_room_than_a_record(self) -> None:
+        """What one record holds is read in as small pieces as are asked for, though nothing comes behind it."""
+        acceptor, connector = self.pair()
+        data = block(1, 16_000)
+        acceptor.send(data)
+        heard = [b""]
+
+        def read() -> None:
+            while sum(map(len, heard)) < len(data) and (piece := connector.receive(999)):
+                heard.append(piece)
+
+        in_thread(read).join(PATIENCE)
+        self.assertEqual(b"".join(heard), data)
+        self.assertLessEqual(max(map(len, heard)), 999)
+
     def test_full_socket(self) -> None:
         """What the socket does not take is not counted, and goes on with exactly the rest, by whichever of the two."""
         acceptor, connector = self.pair()
@@ -123,7 +138,7 @@ class PassingTest(TlsTest):
             done += sent
         self.assertGreater(acceptor._ahead, 1000)
         heard = self.receive(connector, done)
-        for number in range(400):
+        for number in range(800):  # more than is encrypted in one go
             piece = data[done : done + 100]
             if number % 2:
                 acceptor.send(piece)

@@ -34,6 +34,15 @@ class Step:
     work: Callable[[], bytes]
     then: Callable[[bytes], None]
 
+    def after(self, check: Callable[[], object]) -> Step:
+        """Return the same step with a check before its work, which raises what is wrong."""
+
+        def work() -> bytes:
+            check()
+            return self.work()
+
+        return Step(work, self.then)
+
 
 Begin = Callable[[Envelope], Step | None]
 

@@ -12,7 +12,7 @@ import selectors
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ from aside import Aside
 from budget import Budget
 from channels import accept_transport, connect_transport
 from crypto.keys import PublicKey
-from framing import BodyLimit, decode_frame, encode_frame
+from framing import BodyLimit, decode_frame
 from gate import Gate, most_links
 from gathering import Gathering
 from handshake import Acceptor, Connector, HandshakeRefused, Proof
@@ -468,29 +468,6 @@ def shake_hands(link: Link, connector: Connector, said_hello: Callable[[], None]
         assert connector.welcome is not None
         return connector.welcome
     raise HandshakeRefused(socp.TIMEOUT, "the connection was closed in the middle of the handshake")
-
-
-def send_gossip(envelope: Mapping[str, object], own_id: str, visited: Iterable[str], links: Mapping[str, Link]) -> None:
-    """Carry a gossiped envelope on to those that it has not been sent to (section 7.3).
-
-    Args:
-        envelope: the six fields.
-        own_id: who carries it on.
-        visited: the servers that it has been sent to, as far as is known.
-        links: to the servers that it could go to, by id.
-    """
-    been = {*visited, str(envelope["from"]), own_id}
-    targets = {server_id: link for server_id, link in links.items() if server_id not in been}
-    if not targets:
-        return
-    try:
-        frame = encode_frame({**envelope, "visited": [*been, *targets]})
-    except ValueError as error:
-        # Somebody has filled it so far that the longer list makes it one that others must refuse, with our link.
-        log.info("gossip of %s goes no further: %s", envelope["from"], error)
-        return
-    for link in targets.values():
-        link.send(frame)
 
 
 def _handler_of(envelope: Envelope, handlers: Handlers) -> Handler:

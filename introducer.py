@@ -29,8 +29,9 @@ from crypto.keys import PublicKey
 from crypto.signing import KeySigner, Signer
 from files import replace_file
 from flags import User, add_flags, with_flags
+from gossip import send_gossip
 from handshake import Acceptor, Proof
-from host import Host, send_gossip
+from host import Host
 from link import Link
 from membership import Membership, check_announce, check_host, issue
 from origin import Origin, check_link_frame

@@ -19,8 +19,9 @@ from ahead import Begin, Handler, Step, Stepwise
 from backoff import Backoff
 from crypto.keys import PublicKey
 from directory import Directory
+from gossip import send_gossip
 from handshake import Connector, HandshakeRefused
-from host import Host, send_gossip
+from host import Host
 from link import Link
 from membership import Membership, check_announce, newest, read_membership
 from origin import check_link_frame
@@ -416,7 +417,7 @@ class Mesh:
         if envelope.sender != peer.id or envelope.to not in (self._origin.id, socp.EVERYONE):
             return None
         step = begin(envelope)
-        return Step(partial(_check_and_work, envelope, peer, step.work), step.then) if step is not None else None
+        return step.after(partial(check_link_frame, envelope, peer.key, peer.link)) if step is not None else None
 
     def fresh(self, envelope: Envelope, key: bytes | None = None) -> bytes | None:
         """Return what a gossiped frame is remembered by, None when it is a repeat or out of time (section 7.3).
@@ -490,11 +491,6 @@ class Mesh:
 def _check_server(server_id: str, key: PublicKey) -> None:
     if key.id != server_id:
         raise HandshakeRefused(socp.BAD_KEY, f"another server answers there: {key.id}")
-
-
-def _check_and_work(envelope: Envelope, peer: Peer, work: Callable[[], bytes]) -> bytes:
-    check_link_frame(envelope, peer.key, peer.link)
-    return work()
 
 
 def _log_error(peer: Peer, envelope: Envelope) -> None:

@@ -18,6 +18,7 @@ import ciphers
 import delivery
 import forwarding
 import framing
+import gossip
 import handshake
 import host
 import inbox
@@ -70,7 +71,8 @@ HANDLERS: Final[Mapping[ModuleType, str]] = {
         "_answer",
         "connect",
     )
-    + "|shake_hands|send_gossip|_take_.*|_handler_of",
+    + "|shake_hands|_take_.*|_handler_of",
+    gossip: _ALL,
     ahead: _class("Ahead", "put", "settle", "_take_first"),
     node: _class("Node", "_check_.*", "_last_attachment", "_serve", "_serve_user", "_take_.*", "_let_go", ".*_handlers")
     + r"|_UserHandlers\..*",

@@ -144,6 +144,7 @@ def _send_file(network: Network, ann: Person, ben: Person) -> None:
     menu = network.directory / "menu.pdf"
     menu.write_bytes(_MENU)
     ben.types(f"/file {_ANN[:4]} {menu}")
+    ben.sees("menu.pdf offered")  # which his terminal shows on its own, perhaps after hers has asked
     ann.sees("/accept 1 or /deny 1")
     ann.types("/accept 1")
     ann.sees("saved .*menu.pdf")

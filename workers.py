@@ -99,8 +99,7 @@ class Workers:
         if starts and not self._threads.start("worker", self._work):
             with self._changed:
                 self._running -= 1
-                if not self._running:
-                    self._waiting.clear()  # nobody would take it out, and with it what comes of it
+                self._leave_if_none_runs()
 
     def stop(self) -> None:
         """Let the threads end once they have done what waits; what is given from now on they leave alone."""
@@ -116,6 +115,12 @@ class Workers:
         finally:
             with self._changed:
                 self._running -= 1
+                self._leave_if_none_runs()  # what was given since this one saw nothing to do
+
+    def _leave_if_none_runs(self) -> None:
+        """Leave what waits to whoever needs it: it would fill the room for what comes. `_changed` is held."""
+        if not self._running:
+            self._waiting.clear()
 
     def _next(self) -> Callable[[], None] | None:
         with self._changed:

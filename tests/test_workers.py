@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import unittest
+from collections.abc import Callable
 from unittest import mock
 
 from tests.wire import PATIENCE
@@ -137,3 +138,31 @@ class WorkersTest(unittest.TestCase):
             done = threading.Event()
             workers.give(done.set)
             self.assertTrue(done.wait(PATIENCE))
+
+    def test_given_to_one_that_ends(self) -> None:
+        """What is given in the moment in which the last worker ends for want of work does not keep others from it."""
+        workers = Workers(self.threads, 0.0, spared=1, most=2)
+        self.addCleanup(workers.stop)
+        find_next = workers._next
+
+        def find_next_late() -> Callable[[], None] | None:
+            work = find_next()
+            if work is None:
+                for _ in range(2):
+                    workers.give(mock.Mock())
+            return work
+
+        ended: list[threading.Thread] = []
+        begun = threading.Event()
+
+        def work() -> None:
+            ended.append(threading.current_thread())
+            begun.set()
+
+        with mock.patch.object(workers, "_next", find_next_late):
+            workers.give(work)
+            self.assertTrue(begun.wait(PATIENCE))
+            ended[0].join(PATIENCE)
+        done = threading.Event()
+        workers.give(done.set)
+        self.assertTrue(done.wait(PATIENCE))

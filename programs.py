@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import fcntl
 import os
 import resource
@@ -90,8 +89,10 @@ def _keep_freed_memory() -> None:
     The system fills each page with zeros when it is asked for again. That was a seventh of all that a file cost.
     """
     try:
+        import ctypes  # noqa: PLC0415 - a Python that was built without libffi has none, and is as good otherwise
+
         mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):
+    except (ImportError, AttributeError, OSError):
         return  # another C library, which does as it likes
     for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
         mallopt(parameter, _KEPT_BYTES)

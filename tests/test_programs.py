@@ -89,6 +89,11 @@ class MemoryTest(unittest.TestCase):
         without = "import ctypes; ctypes.CDLL = lambda name: object()"
         self.assertTrue(self.run_python(without + _ALLOCATING))
 
+    def test_without_ctypes(self) -> None:
+        """A Python that was built without libffi, and so has no ctypes, runs all programs."""
+        without = "import sys; sys.modules['_ctypes'] = None; import client, introducer, server"
+        self.assertTrue(self.run_python(without + _ALLOCATING))
+
 
 class DirectoryTest(unittest.TestCase):
     """A data directory for one process at a time."""

@@ -7,6 +7,7 @@ effect: all else happens in the reader, in the order of the frames, as if nothin
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -73,20 +74,58 @@ class _Turn:
     task: Task[bytes | None] | None = None
 
 
+class Signers:
+    """Those who sign: the readers that have frames waiting, and workers, while there are fewer readers than cores.
+
+    As many readers as there are cores sign for themselves: nobody is woken for nothing then, and no sender has more
+    than its share.
+
+    Args:
+        workers: one fewer than there are cores.
+    """
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._lock = threading.Lock()  # guards the one below
+        self._readers = 0
+
+    def enter(self) -> None:
+        """Count one more reader."""
+        with self._lock:
+            self._readers += 1
+
+    def leave(self) -> None:
+        """Count one fewer."""
+        with self._lock:
+            self._readers -= 1
+
+    def give(self, work: Callable[[], None]) -> None:
+        """Have a worker do what a reader will need, if a core is left for it; else it is done by that reader."""
+        with self._lock:
+            left = self._readers < CORES
+        if left:
+            self._workers.give(work)
+
+    def stop(self) -> None:
+        """Let the workers end; from now on readers sign for themselves."""
+        self._workers.stop()
+
+
 class Ahead:
     """The frames of one link that wait for their turn; for its reader alone. What one read holds bounds their bytes.
 
     Args:
         link: once it is closing, nothing more of it is handled.
-        workers: sign.
+        signers: sign.
         handle: has a handler take a frame, and answers its errors; raises those that end the link.
     """
 
-    __slots__ = ("_handle", "_link", "_turns", "_workers")
+    __slots__ = ("_entered", "_handle", "_link", "_signers", "_turns")
 
-    def __init__(self, link: Link, workers: Workers, handle: Callable[[Envelope, Handler], None]) -> None:
+    def __init__(self, link: Link, signers: Signers, handle: Callable[[Envelope, Handler], None]) -> None:
         self._link = link
-        self._workers = workers
+        self._signers = signers
+        self._entered = False  # whether we count among them
         self._handle = handle
         self._turns: list[_Turn] = []  # few: a deque takes more memory at each of many links that are idle
 
@@ -104,8 +143,11 @@ class Ahead:
             self._turns.append(_Turn(envelope, handler))
         else:
             task = Task(partial(_attempt, step.work))
-            if self._turns:
-                self._workers.give(task.run)  # the first is for the reader itself: one that comes alone waits for none
+            if not self._entered:
+                self._signers.enter()
+                self._entered = True  # and the first is for us: one that comes alone waits for nobody
+            else:
+                self._signers.give(task.run)
             self._turns.append(_Turn(envelope, handler, step.then, task))
         if len(self._turns) >= MOST:
             self._take_first()
@@ -125,10 +167,14 @@ class Ahead:
 
     def close(self) -> None:
         """Forget what waits: it came behind what ended the link."""
+        if not self._entered:
+            return
         for turn in self._turns:
             if turn.task is not None:
                 turn.task.drop()
         self._turns.clear()
+        self._entered = False
+        self._signers.leave()
 
     def _take_first(self) -> None:
         first = self._turns[0]

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import socp
 from addresses import Address, listen, source_of
-from ahead import MOST, Ahead, Handler
+from ahead import MOST, Ahead, Handler, Signers
 from aside import Aside
 from budget import Budget
 from channels import accept_transport, connect_transport
@@ -94,9 +94,8 @@ class Host:
         self.threads = Threads()
         self.alarms = Alarms()
         self.aside = Aside(self.threads)
-        # Beside the reader that it is for, which signs as well. As much may wait as one reader gives: where several do,
-        # they keep all cores busy by themselves.
-        self.workers = Workers(self.threads, settings.timers.idle, spared=1, most=MOST)
+        # One core is for the reader that it is done for. What may wait is what one reader gives.
+        self.signers = Signers(Workers(self.threads, settings.timers.idle, spared=1, most=MOST))
         self.stopping = threading.Event()
         self._context = context
         self._check_hello = check_hello
@@ -309,7 +308,7 @@ class Host:
         Raises:
             LinkError: an error that closes the link.
         """
-        ahead = Ahead(link, self.workers, partial(self._handle, link, peer_id))
+        ahead = Ahead(link, self.signers, partial(self._handle, link, peer_id))
         with Gathering() as gathering, contextlib.closing(ahead):
 
             def settle() -> None:
@@ -417,7 +416,7 @@ class Host:
             else:
                 self.close(link, "shutting down")
         self.aside.stop()
-        self.workers.stop()
+        self.signers.stop()
         self.threads.join(Deadline(deadline.left() * 0.8))
         with self._changed:
             late = list(self._links)

@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 import socp
-from ahead import Ahead, Handler, Step, Stepwise
+from ahead import Ahead, Handler, Signers, Step, Stepwise
 from link import Link
 from socp import BAD_FRAME, INVALID_SIG, Envelope, LinkError, ProtocolError
 from tests.vectors import key
@@ -31,17 +31,18 @@ class AheadTest(unittest.TestCase):
 
     def setUp(self) -> None:
         """Make it."""
-        for name, value in (("workers.CORES", 2), ("ahead.MOST", MOST)):
+        for name, value in (("workers.CORES", 2), ("ahead.CORES", 2), ("ahead.MOST", MOST)):
             patch = mock.patch(name, value)
             patch.start()
             self.addCleanup(patch.stop)
         threads = Threads()
         self.workers = Workers(threads, PATIENCE, spared=1)
         self.addCleanup(lambda: self.assertEqual(threads.join(Deadline(PATIENCE)), []))
-        self.addCleanup(self.workers.stop)
+        self.signers = Signers(self.workers)
+        self.addCleanup(self.signers.stop)
         self.link: Any = mock.create_autospec(Link, instance=True, closing=False)
         self.done: list[str] = []
-        self.ahead = Ahead(self.link, self.workers, self.handle)
+        self.ahead = Ahead(self.link, self.signers, self.handle)
 
     def handle(self, envelope: Envelope, handler: Handler) -> None:
         """Have a frame taken, as a host does."""
@@ -117,6 +118,25 @@ class AheadTest(unittest.TestCase):
             for number in range(1, 2 * MOST):
                 self.put(number)
                 self.assertEqual(len(self.done), max(0, number - MOST + 1))
+
+    def test_as_many_readers_as_cores(self) -> None:
+        """Where all cores have a reader to sign for, no worker is given anything, until one of them has done."""
+        other = Ahead(self.link, self.signers, self.handle)
+        other.put(numbered(9), Stepwise(self.whole, lambda _: Step(lambda: b"9 ahead", self.then)))
+        with mock.patch.object(self.workers, "give") as give:
+            self.put(1)
+            self.put(2)
+            give.assert_not_called()
+            self.assertTrue(other.settle())
+            self.put(3)
+            give.assert_called_once()
+            self.ahead.close()  # as its link ends
+            self.ahead.close()
+            for number in (4, 5):
+                other.put(numbered(number), Stepwise(self.whole, lambda _: Step(lambda: b"ahead", self.then)))
+            self.assertEqual(give.call_count, 2)
+        other.settle()
+        self.assertEqual(self.done, ["9 ahead", "ahead", "ahead"])
 
     def test_reader_helps(self) -> None:
         """While a worker is at what is needed first, the reader does what nobody has begun."""

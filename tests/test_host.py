@@ -13,7 +13,7 @@ from unittest import mock
 
 import socp
 from addresses import Address
-from ahead import Handler, Step, Stepwise
+from ahead import Handler, Signers, Step, Stepwise
 from crypto.signing import KeySigner
 from framing import FROM_SERVER, BodyLimit, FrameBuffer, encode_frame
 from gathering import current
@@ -29,7 +29,6 @@ from tests.tls import context_of
 from tests.vectors import key
 from threads import Deadline
 from transport import PlainTransport
-from workers import Workers
 
 PATIENCE = 10.0
 PEER = key("server2").id
@@ -41,7 +40,7 @@ class ReaderTest(unittest.TestCase):
     def test_long_frames(self) -> None:
         """What was gathered is sent before a frame is taken that may take long, and not before each of the others."""
         host = mock.create_autospec(Host, instance=True)
-        host.workers = mock.create_autospec(Workers, instance=True)
+        host.signers = mock.create_autospec(Signers, instance=True)
         outlet, flushed = mock.Mock(), list[bool]()
 
         def take(_link: Link, _peer: str, _frame: bytes, _handlers: object, _ahead: object) -> None:
@@ -59,7 +58,7 @@ class ReaderTest(unittest.TestCase):
     def test_frames_that_ask_for_nothing(self) -> None:
         """A frame that is said to be right and without effect is passed over, and no other."""
         host, link = mock.create_autospec(Host, instance=True), mock.create_autospec(Link, instance=True)
-        host.workers = mock.create_autospec(Workers, instance=True)
+        host.signers = mock.create_autospec(Signers, instance=True)
         link.frames.return_value = iter([b"a", b"b", b"c"])
         Host.dispatch(host, link, PEER, {}, lambda frame, peer: (frame, peer) == (b"b", PEER))
         self.assertEqual([call.args[2] for call in host._take.call_args_list], [b"a", b"c"])
@@ -152,7 +151,7 @@ class TurnsTest(unittest.TestCase):
 
     def test_workers_end(self) -> None:
         """Who signs ahead ends with the host, however long that would wait for something to do."""
-        with mock.patch("workers.CORES", 2):
+        with mock.patch("workers.CORES", 2), mock.patch("ahead.CORES", 2):
             self.say(*[(socp.HEARTBEAT, ts) for ts in range(1, 10)])
             self.peer.shutdown(socket.SHUT_WR)
             self.host.dispatch(self.link, PEER, self.handlers)

@@ -78,7 +78,7 @@ class ServerWorld(World):
         self.threads, self.alarms = self.node.host.threads, self.node.host.alarms  # type: ignore[assignment]
         self.node.start(address)
         self.node.host.aside.stop()  # there are no threads here …
-        self.node.host.workers.stop()  # … nor does anybody sign ahead
+        self.node.host.signers.stop()  # … nor does anybody sign ahead
         self.mesh = self.node._linked()
         self.users: dict[str, tuple[User, StageLink]] = {}
         self.peers: dict[str, Peer] = {}

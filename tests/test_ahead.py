@@ -135,8 +135,12 @@ class AheadTest(unittest.TestCase):
             for number in (4, 5):
                 other.put(numbered(number), Stepwise(self.whole, lambda _: Step(lambda: b"ahead", self.then)))
             self.assertEqual(give.call_count, 2)
+            self.put(6)
+            self.put(7)
+            self.assertEqual(give.call_count, 2)  # it counts again, and had ended once
         other.settle()
-        self.assertEqual(self.done, ["9 ahead", "ahead", "ahead"])
+        self.ahead.settle()
+        self.assertEqual(self.done, ["9 ahead", "ahead", "ahead", "6 ahead", "7 ahead"])
 
     def test_reader_helps(self) -> None:
         """While a worker is at what is needed first, the reader does what nobody has begun."""

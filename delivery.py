@@ -73,11 +73,12 @@ class _Signed:
     """A message's frame that was signed ahead.
 
     Attributes:
-        to: the user or the server that it is made for, over any link that is not TLS.
+        frame: good for any link that is not TLS.
+        home: the server that it is made for; empty where that is the recipient itself, whose id may be a server's too.
     """
 
-    to: str
     frame: bytes
+    home: str = ""
 
 
 class Delivery:
@@ -125,13 +126,13 @@ class Delivery:
             mail = self._read_direct(sender, envelope)
         except ProtocolError:
             return None
-        to = mail.recipient if local else route.user.home
-        work = self._carrier.signing(mail, link) if local else partial(self._to_home, mail, to, link)
+        home = "" if local else route.user.home
+        work = self._carrier.signing(mail, link) if local else partial(self._to_home, mail, home, link)
         if work is None:
             return None
 
         def then(frame: bytes) -> None:
-            self._deliver(mail, self._answers.to_sender(mail), signed=_Signed(to, frame))
+            self._deliver(mail, self._answers.to_sender(mail), signed=_Signed(frame, home))
 
         return Step(work, then)
 
@@ -193,7 +194,7 @@ class Delivery:
             return sign()
 
         def then(frame: bytes) -> None:
-            signed = _Signed(mail.recipient, frame)
+            signed = _Signed(frame)
             try:
                 self._deliver_from(peer, mail, forwarded=payload.get("forwarded", False), signed=signed)
             except ProtocolError as error:
@@ -233,7 +234,7 @@ class Delivery:
             _check_signature(mail)  # a user of ours could only cheat itself of its own share
         home = route.user.home
         if route.where is Where.LOCAL:
-            self._carrier.deliver(mail, answer, signed.frame if signed and signed.to == mail.recipient else None)
+            self._carrier.deliver(mail, answer, signed.frame if signed is not None and not signed.home else None)
         elif (
             route.server_link is None
             or forwarded
@@ -243,7 +244,7 @@ class Delivery:
             self._carrier.store(mail, answer)
 
     def _pass_to_home(self, mail: Mail, home: str, link: Link, *, forwarded: bool, signed: _Signed | None) -> bool:
-        if signed is not None and signed.to == home and not link.secure:
+        if signed is not None and signed.home == home and not link.secure:
             frame = signed.frame
         else:
             frame = self._to_home(mail, home, link, forwarded=forwarded)

@@ -407,6 +407,21 @@ class AheadTest(MessagesTest):
         self.from_user(BOB)
         self.assertEqual(self.outcome(), "stored")
 
+    def test_recipient_who_moves_to_its_own_server(self) -> None:
+        """What was made for a user is not taken for what a server of the same key is sent, nor the other way round."""
+        here, both = mock.create_autospec(Link, instance=True, secure=False), self.home.id
+        for ts, send in ((1, self.from_user), (3, functools.partial(self.from_server, peer=self.other))):
+            self.table.attach(user("server2", ts), here)
+            self.meanwhile = functools.partial(self.place, "server2", both, ts=ts + 1)
+            send(both)
+            frame = socp.read_envelope(decode_frame(self.sent(self.home).call_args.args[0]))
+            self.assertEqual((frame.type, frame.to), (socp.SERVER_DELIVER, both))
+            self.outcome()
+        self.meanwhile = lambda: self.table.attach(user("server2", 5), here)
+        self.from_user(both)
+        self.assertIsNone(self.carrier.deliver.call_args.args[2])
+        self.assertEqual(self.begun, 3)
+
     def test_home_on_tls_by_now(self) -> None:
         """What was signed ahead for a server is not sent to it where nothing needs be signed."""
         self.meanwhile = lambda: setattr(self.home.link, "secure", True)

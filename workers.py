@@ -16,7 +16,8 @@ from typing import Generic, TypeVar
 from threads import Threads
 
 Result = TypeVar("Result")
-CORES = os.cpu_count() or 1
+# Those that this process may use: of 64, a container may have been given two.
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Task(Generic[Result]):

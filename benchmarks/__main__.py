@@ -20,8 +20,8 @@ from cryptography.hazmat.backends.openssl import backend
 from benchmarks.bench import Bench
 from benchmarks.machine import BenchmarkError
 from benchmarks.report import Row, table, write_json
-from benchmarks.rsa import cores
 from benchmarks.scenarios import SCENARIOS
+from workers import CORES
 
 _HERE = Path(__file__).parent
 
@@ -32,7 +32,7 @@ def _about() -> dict[str, object]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "openssl": backend.openssl_version_text(),
-        "cores": cores(),
+        "cores": CORES,
     }
 
 

@@ -13,11 +13,11 @@ from typing import TypeVar
 
 import socp
 from benchmarks.keys import pair
-from benchmarks.rsa import cores
 from crypto.encoding import encode_base64url
 from crypto.sealing import message_label, seal
 from crypto.signing import BROADCAST, MESSAGE, RECEIPT, KeySigner, message_reference, sign_content
 from framing import HEADER_BYTES, encode_frame
+from workers import CORES
 
 _TEXT = b"x" * 100
 
@@ -57,7 +57,7 @@ class Frames:
 
 
 def _in_parallel(make: Callable[[int], Made], numbers: Iterable[int]) -> list[Made]:
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(CORES) as pool:
         return list(pool.map(make, numbers))
 
 

@@ -9,7 +9,8 @@ from benchmarks.bench import Bench
 from benchmarks.direct import talk
 from benchmarks.network import running_relay
 from benchmarks.report import Row
-from benchmarks.rsa import cores, measure, operations
+from benchmarks.rsa import measure, operations
+from workers import CORES
 
 # A relay that cannot do as much would make what is compared with it look good.
 _RELAY_LEAST = 40_000
@@ -23,7 +24,7 @@ def rsa(bench: Bench) -> list[Row]:
 def _rsa(seconds: float) -> Sequence[Row]:
     rows = []
     for name, operation in operations().items():
-        for threads in sorted({1, cores()}):
+        for threads in sorted({1, CORES}):
             rate = measure(operation, threads, seconds)
             by = "one thread" if threads == 1 else f"{threads} threads"
             rows.append(Row("rsa", f"{name}, {by}", rate.per_second, "/s"))

@@ -6,7 +6,6 @@ which gives a price to compare a server's with. On all cores at once, an operati
 
 from __future__ import annotations
 
-import os
 import resource
 import threading
 import time
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from tests.vectors import key
+from workers import CORES
 
 _HASH = hashes.SHA256()
 _PSS = padding.PSS(mgf=padding.MGF1(_HASH), salt_length=padding.PSS.MAX_LENGTH)
@@ -36,13 +36,6 @@ class Rate:
     threads: int
     per_second: float
     cpu: float
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _own_cpu() -> float:
@@ -85,4 +78,4 @@ def operations() -> dict[str, Callable[[], object]]:
 
 def ceiling(name: str, seconds: float) -> Rate:
     """Measure one of the operations on all cores."""
-    return measure(operations()[name], cores(), seconds)
+    return measure(operations()[name], CORES, seconds)

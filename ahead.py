@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from link import Link
-from socp import Envelope
+from socp import Envelope, LinkError
 from workers import CORES, Task, Workers
 
 Handler = Callable[[Envelope], None]
@@ -185,8 +185,8 @@ class Ahead:
             handler = partial(_go_on, first.then, made)
         try:
             self._handle(first.envelope, handler)
-        except BaseException:
-            self.close()
+        except LinkError:
+            self.close()  # nothing behind it is handled
             raise
 
     def _made(self, task: Task[bytes | None]) -> bytes | None:

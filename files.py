@@ -35,6 +35,6 @@ def create_file(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(descriptor)
-    except BaseException:
+    except BaseException:  # Ctrl-C, too, leaves nothing behind
         path.unlink()
         raise

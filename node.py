@@ -244,7 +244,7 @@ class Node:
             self.host.established(link, proof.hello)
             log.info("user %s attached (%s)", user.user_id, link.where)
             self._check_allowed(user.user_id)  # the lists may have been read again since the hello
-        except BaseException:
+        except BaseException:  # whatever it is, the user does not stay
             self._let_go(link, user)
             raise
         return user

@@ -34,6 +34,7 @@ from profiles import DEFAULT_PROFILE, Profile, ProfileError, ProfileInUse, open_
 from programs import StartError, end_by_force, forget_output
 from reports import NOTES, Report, as_json, as_text, whoami
 from settings import Settings
+from subscribers import Handler, Subscribers
 from threads import Deadline
 from waking import Waker
 
@@ -308,9 +309,9 @@ class _Doing:
         self._waker = waker
         self._errand: Errand | None = None
         self._door: ControlServer | None = None
-        self._lock = threading.Lock()  # guards the two below
+        self._subscribers = Subscribers()
+        self._lock = threading.Lock()  # guards the one below
         self._ending: Ending | None = None
-        self._handlers: tuple[Callable[[Event], None], ...] = ()
 
     def prepare(self, errand: Errand, chat: Chat) -> None:
         """Set what is to be done, and with what; before anything happens there."""
@@ -351,10 +352,7 @@ class _Doing:
             self._take(said)
         if heard is None:
             self._note(event)
-        with self._lock:
-            handlers = self._handlers
-        for handler in handlers:
-            handler(event)
+        self._subscribers.tell(event)
 
     def _is_over(self) -> bool:
         with self._lock:
@@ -402,16 +400,9 @@ class _Doing:
         if self._door is not None:
             self._door.close(seconds)
 
-    def subscribe(self, handler: Callable[[Event], None]) -> Callable[[], None]:
+    def subscribe(self, handler: Handler) -> Callable[[], None]:
         """See control.Client."""
-        with self._lock:
-            self._handlers = (*self._handlers, handler)
-
-        def end() -> None:
-            with self._lock:
-                self._handlers = tuple(other for other in self._handlers if other is not handler)
-
-        return end
+        return self._subscribers.add(handler)
 
     def note(self, text: str) -> None:
         """See errands.Witness."""

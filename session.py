@@ -16,9 +16,8 @@ from names import plain_name
 from options import Options
 from screen import Line, Screen, Shown, Span
 from settings import Settings
+from subscribers import Handler, Subscribers
 from views import PipeView, TerminalView
-
-Handler = Callable[[Event], None]
 
 
 @dataclass
@@ -55,8 +54,8 @@ class Session:
         self.counts = Counts()
         self.failures = 0
         self._introduced = threading.Event()  # what happens is shown below the lines that say who is here
-        self._lock = threading.Lock()  # guards the three below
-        self._handlers: tuple[Handler, ...] = ()
+        self._subscribers = Subscribers()
+        self._lock = threading.Lock()  # guards the two below
         self._last_sender = ""
         self._last_sender_since = 0.0
         self._view = self._make_view(screen)
@@ -125,7 +124,7 @@ class Session:
             raise NotShown("nobody reads what is shown") from error
         if isinstance(event, Disconnected) and event.final:
             self._end_for_good()
-        self._hand_on(event)
+        self._subscribers.tell(event)
 
     def _end_for_good(self) -> None:
         """Have the conversation end, but at a terminal not in mid-line: a shell would get the rest of that."""
@@ -133,12 +132,6 @@ class Session:
             self.note("nothing can be sent any more, as this client does not connect again: Enter leaves")
         else:
             self.screen.wake()
-
-    def _hand_on(self, event: Event) -> None:
-        with self._lock:
-            handlers = self._handlers
-        for handler in handlers:
-            handler(event)
 
     def _count(self, event: Event) -> None:
         if isinstance(event, Message):
@@ -157,14 +150,7 @@ class Session:
         Returns:
             What ends that.
         """
-        with self._lock:
-            self._handlers = (*self._handlers, handler)
-
-        def end() -> None:
-            with self._lock:
-                self._handlers = tuple(other for other in self._handlers if other is not handler)
-
-        return end
+        return self._subscribers.add(handler)
 
     @property
     def last_sender(self) -> tuple[str, float]:
@@ -207,12 +193,12 @@ class Session:
     def _show_sent(self, to: str, number: int, text: str) -> None:
         self.counts.sent += 1
         self._view.sent(to, number, text)
-        self._hand_on(Sent(to, number, text))
+        self._subscribers.tell(Sent(to, number, text))
 
     def _show_sent_to_all(self, msg_ref: str, text: str) -> None:
         self.counts.sent += 1
         self._view.sent_to_all(msg_ref, text)
-        self._hand_on(Sent(socp.PUBLIC, None, text, msg_ref))
+        self._subscribers.tell(Sent(socp.PUBLIC, None, text, msg_ref))
 
     def sent(self, to: str, number: int, text: str) -> None:
         """Show a direct message that a script sends through this client; see errands.Witness."""

@@ -23,6 +23,9 @@ from cryptography.hazmat.primitives import serialization
 import socp
 from settings import Settings, Timers
 
+# Seconds. An orderly end waits for the disk, which takes no less time for a factor: it can be busy for half a second.
+_STOP_LEAST = 2.0
+
 
 def main() -> int:
     """Run the program that the arguments name."""
@@ -43,8 +46,9 @@ def main() -> int:
     if what := os.environ.get("TEST_SABOTAGE"):
         importlib.import_module("tests.chaos.sabotage").sabotage(what)
     own = (timer.split("=") for timer in os.environ.get("TEST_TIMERS", "").split())
-    timers = replace(Timers().scaled(float(factor)), **{timer: float(seconds) for timer, seconds in own})
-    settings = Settings(timers=timers)
+    timers = Timers().scaled(float(factor))
+    timers = replace(timers, stop=max(timers.stop, _STOP_LEAST))
+    settings = Settings(timers=replace(timers, **{timer: float(seconds) for timer, seconds in own}))
     code: int = importlib.import_module(program).main(arguments, settings)
     return code
 
